@@ -1,0 +1,61 @@
+/**
+ * @file layout.h
+ * How each linear of a model is to be executed: its mask, the order of its input and its kernel.
+ *
+ * Adapters fill in masks, the solver orders, the runner reads. Names are those of the runner's
+ * linears ("layer.3.ffn.down"); linears that read one buffer share a `group`
+ * ("layer.3.attn.qkv") and therefore one local order.
+ */
+#ifndef ICD_CORE_LAYOUT_H
+#define ICD_CORE_LAYOUT_H
+
+#include "core/mask.h"
+#include <icd/perm.h>
+
+typedef enum icd_kernel_kind {
+    ICD_KERNEL_AUTO = 0, /**< measured on this machine, the fastest taken */
+    ICD_KERNEL_DENSE,
+    ICD_KERNEL_GATHER, /**< single surviving channels */
+    ICD_KERNEL_TILE    /**< live granules of V x g */
+} icd_kernel_kind;
+
+typedef struct icd_layout_entry {
+    char *linear;      /**< owned */
+    char *group;       /**< owned; linears that share an input */
+    int64_t rows, cols;
+    icd_mask *mask;    /**< owned; columns in the frame of the model; NULL: nothing masked */
+    icd_perm *order;   /**< owned; local order of the input, from the model's frame; NULL: identity */
+    int32_t kernel;    /**< icd_kernel_kind */
+    int32_t granule;   /**< g */
+} icd_layout_entry;
+
+typedef struct icd_layout {
+    icd_layout_entry *entry;
+    int64_t count, capacity;
+} icd_layout;
+
+icd_status icd_i_layout_new(icd_ctx *ctx, icd_layout **out);
+void icd_i_layout_free(icd_ctx *ctx, icd_layout *layout);
+
+/** Appends a linear; the strings are copied. */
+icd_status icd_i_layout_add(icd_ctx *ctx, icd_layout *layout, const char *linear,
+                            const char *group, int64_t rows, int64_t cols);
+
+/** The entry of a linear; NULL where there is none. */
+icd_layout_entry *icd_i_layout_get(const icd_layout *layout, const char *linear);
+
+/** A deep copy whose orders and kernels may then be replaced (an arm of its own). */
+icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout **out);
+
+/** Sets the local order of every linear of a group (copies). */
+icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *group,
+                                  const icd_perm *order);
+
+/** Live and all V x g granules of one entry under its order (V = 64 rows of the kernel). */
+typedef struct icd_live {
+    int64_t live, all;
+} icd_live;
+icd_status icd_i_layout_live(icd_ctx *ctx, const icd_layout_entry *entry, int32_t vector,
+                             int32_t granule, icd_live *out);
+
+#endif
