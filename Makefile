@@ -1,0 +1,46 @@
+# Thin wrapper: every target is one line of `make help`. CMake presets do the work.
+PRESET ?= release
+JOBS   ?= $(shell nproc)
+BUILD  := build/$(PRESET)
+ICD    := $(BUILD)/icd
+
+.DEFAULT_GOAL := help
+.PHONY: help setup model build demo test check bench fmt lint fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what the build needs (apt as root; otherwise print the one line to run)
+	@tools/setup.sh
+
+model: setup ## fetch the demo's real model (MiniLM, 84 MB, pinned by hash) into .cache/
+	@tools/fetch_model.sh
+
+build: setup ## build the library and `icd` (PRESET=dev|release|asan|ubsan|tsan|clang)
+	@cmake --preset $(PRESET) >/dev/null
+	@cmake --build --preset $(PRESET) -j $(JOBS)
+
+demo: build model ## the main job on a real model, with progress, verdict and report
+	@ICD=$(ICD) examples/demo.sh
+
+test: build model ## build and run all tests
+	@ctest --preset $(PRESET) -j $(JOBS)
+
+check: lint test ## lint, then all tests
+
+bench: build ## benchmarks beside their peers; raw output in bench/results/
+	@bench/run.sh $(BUILD)
+
+fmt: setup ## format the C code
+	@tools/format.sh fix
+
+lint: setup ## formatting, layers, leftovers
+	@tools/format.sh check
+	@python3 tools/check_layers.py
+	@tools/check_tree.sh
+
+fuzz: setup ## every fuzz target for FUZZ_SECONDS (default 10)
+	@fuzz/run.sh $(or $(FUZZ_SECONDS),10)
+
+clean: ## remove build folders and runs (not the model cache)
+	@rm -rf build runs
