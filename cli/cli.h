@@ -8,7 +8,8 @@
 #include <icd/icd.h>
 #include <jansson.h>
 
-/** One flag of a subcommand. Exactly one of `key`, `text`, `on` says where the value goes. */
+/** One flag of a subcommand. Exactly one of `key`, `text`, `on` says where the value
+ * goes. */
 typedef struct cli_flag {
     const char *name;  /**< "--granule" */
     char letter;       /**< 'o' for -o; 0: none */
@@ -23,9 +24,9 @@ typedef struct cli_flag {
 typedef struct cli_app {
     icd_ctx *ctx;
     icd_config *config;
-    bool json;               /**< --json: one JSON document on stdout */
-    bool quiet;              /**< --quiet: no progress */
-    const char *command;     /**< "solve" */
+    bool json;           /**< --json: one JSON document on stdout */
+    bool quiet;          /**< --quiet: no progress */
+    const char *command; /**< "solve" */
     const char *positional[16];
     int positionals;
 } cli_app;
@@ -40,7 +41,8 @@ typedef struct cli_command {
     icd_status (*run)(cli_app *app);
 } cli_command;
 
-extern const cli_command cli_graph, cli_solve, cli_score, cli_schema, cli_doctor, cli_version;
+extern const cli_command cli_graph, cli_solve, cli_score, cli_schema, cli_doctor,
+    cli_version;
 
 /** Reports a wrong use of the command line. @return ICD_EINVAL */
 icd_status cli_usage(cli_app *app, const char *format, ...)
@@ -59,7 +61,8 @@ const char *cli_count(int64_t value, char out[32]);
 /** True when stdout is a terminal that takes colour (NO_COLOR unset, TERM not dumb). */
 bool cli_colour(void);
 
-/** ANSI sequence or "" when stdout takes no colour: "bold", "dim", "green", "red", "reset". */
+/** ANSI sequence or "" when stdout takes no colour: "bold", "dim", "green", "red",
+ * "reset". */
 const char *cli_style(const char *name);
 
 /** Draws progress with an ETA on a terminal, plain lines elsewhere, on stderr. */
@@ -69,7 +72,8 @@ void cli_progress(void *user, const char *stage, int64_t done, int64_t total);
 void cli_progress_end(void);
 
 /** Parses "A:B", "A:" or ":B" into first and count (0: to the end). */
-icd_status cli_parse_range(cli_app *app, const char *text, int64_t *first, int64_t *count);
+icd_status cli_parse_range(cli_app *app, const char *text, int64_t *first,
+                           int64_t *count);
 
 /** PATH with its suffix (".csr.npz", ".npz", ".json") replaced; malloc'd. */
 char *cli_sibling(const char *path, const char *suffix);

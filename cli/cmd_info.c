@@ -47,7 +47,8 @@ static void show_report(const icd_doctor_report *report)
     const char *area = "";
     for (int64_t i = 0; i < icd_doctor_count(report); i++) {
         const icd_capability *c = icd_doctor_get(report, i);
-        if (c->area != area) printf("%s%s%s\n", cli_style("bold"), c->area, cli_style("reset"));
+        if (c->area != area)
+            printf("%s%s%s\n", cli_style("bold"), c->area, cli_style("reset"));
         area = c->area;
         show_capability(c);
     }
@@ -58,9 +59,10 @@ static json_t *report_json(const icd_doctor_report *report)
     json_t *list = json_array();
     for (int64_t i = 0; i < icd_doctor_count(report); i++) {
         const icd_capability *c = icd_doctor_get(report, i);
-        json_array_append_new(list, json_pack("{s:s,s:s,s:b,s:s,s:s?}", "area", c->area, "name",
-                                              c->name, "available", (int)c->available, "found",
-                                              c->found, "enable", c->enable));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:b,s:s,s:s?}", "area", c->area, "name",
+                                        c->name, "available", (int)c->available, "found",
+                                        c->found, "enable", c->enable));
     }
     return json_pack("{s:s,s:o}", "version", icd_version(), "capabilities", list);
 }
@@ -69,8 +71,10 @@ static icd_status run_doctor(cli_app *app)
 {
     icd_doctor_report *report = NULL;
     icd_status status = icd_doctor(app->ctx, &report);
-    if (status == ICD_OK && app->json) status = cli_print_json(report_json(report));
-    else if (status == ICD_OK) show_report(report);
+    if (status == ICD_OK && app->json)
+        status = cli_print_json(report_json(report));
+    else if (status == ICD_OK)
+        show_report(report);
     icd_doctor_free(app->ctx, report);
     return status;
 }

@@ -11,12 +11,12 @@ static struct {
 static const cli_flag *flags(void)
 {
     static const cli_flag ROW[] = {
-        {"--granule", 'g', "N", "neighbours taken together (default 64)", "solver.granule", NULL,
-         NULL},
-        {"--trace", 't', "FILE", "access sets: report granules touched (T)", NULL, &arg.trace,
-         NULL},
-        {"--axis", 'a', "NAME", "the axis to take from a trace of several", NULL, &arg.axis,
-         NULL},
+        {"--granule", 'g', "N", "neighbours taken together (default 64)",
+         "solver.granule", NULL, NULL},
+        {"--trace", 't', "FILE", "access sets: report granules touched (T)", NULL,
+         &arg.trace, NULL},
+        {"--axis", 'a', "NAME", "the axis to take from a trace of several", NULL,
+         &arg.axis, NULL},
         {"--events", 0, "A:B", "judge on events A to B-1 only", NULL, &arg.events, NULL},
         {"--k-blocks", 'k', "K", "blocks of the modularity Q (default: granules)",
          "solver.k_blocks", NULL, NULL},
@@ -26,17 +26,20 @@ static const cli_flag *flags(void)
 }
 
 /* "identity" stands for the order of the checkpoint, so that it needs no file. */
-static icd_status read_order(cli_app *app, const char *name, const icd_csr *w, icd_perm **perm)
+static icd_status read_order(cli_app *app, const char *name, const icd_csr *w,
+                             icd_perm **perm)
 {
-    if (!strcmp(name, "identity")) return icd_perm_identity(app->ctx, w->n, w->frame, perm);
+    if (!strcmp(name, "identity"))
+        return icd_perm_identity(app->ctx, w->n, w->frame, perm);
     return icd_perm_read(app->ctx, name, perm);
 }
 
 static json_t *to_json(const char *name, const icd_score *s)
 {
-    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "order", name, "C", s->C,
-                     "Cn", s->Cn, "cut", s->cut, "cut16", s->cut16, "cut64", s->cut64, "cut128",
-                     s->cut128, "Q", s->Q, "T", s->T, "J", s->J, "touched", s->touched);
+    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "order", name, "C",
+                     s->C, "Cn", s->Cn, "cut", s->cut, "cut16", s->cut16, "cut64",
+                     s->cut64, "cut128", s->cut128, "Q", s->Q, "T", s->T, "J", s->J,
+                     "touched", s->touched);
 }
 
 static void print_bar(double share)
@@ -56,16 +59,16 @@ static void print_touched(const cli_app *app, const icd_score *s, int64_t n)
 static void print_row(const cli_app *app, const char *name, const icd_score *s, int64_t n)
 {
     const char *slash = strrchr(name, '/');
-    printf("%-20.20s %7.4f %7.4f %7.4f %8.4f", slash ? slash + 1 : name, s->cut, s->Cn, s->Q,
-           s->J);
+    printf("%-20.20s %7.4f %7.4f %7.4f %8.4f", slash ? slash + 1 : name, s->cut, s->Cn,
+           s->Q, s->J);
     if (arg.trace) print_touched(app, s, n);
     putchar('\n');
 }
 
 static void print_head(const cli_app *app)
 {
-    printf("granule %d\n%-20s %7s %7s %7s %8s%s\n", app->config->solver.granule, "order", "cut",
-           "Cn", "Q", "J", arg.trace ? "  granules touched per event" : "");
+    printf("granule %d\n%-20s %7s %7s %7s %8s%s\n", app->config->solver.granule, "order",
+           "cut", "Cn", "Q", "J", arg.trace ? "  granules touched per event" : "");
 }
 
 static icd_status score_all(cli_app *app, const icd_problem *problem, json_t *list)
@@ -78,7 +81,8 @@ static icd_status score_all(cli_app *app, const icd_problem *problem, json_t *li
         const char *name = app->positional[i];
         icd_status status = read_order(app, name, problem->w, &perm);
         if (status == ICD_OK)
-            status = icd_score_perm(app->ctx, problem, perm, &app->config->solver, &score);
+            status =
+                icd_score_perm(app->ctx, problem, perm, &app->config->solver, &score);
         icd_perm_free(app->ctx, perm);
         if (status != ICD_OK) return status;
         if (app->json)
@@ -103,7 +107,8 @@ static icd_status load(cli_app *app, icd_csr **w, icd_access **sets)
 /* One order: its object alone, as scripts expect; several: {"orders": [...]}. */
 static icd_status finish_json(json_t *list)
 {
-    if (json_array_size(list) != 1) return cli_print_json(json_pack("{s:O}", "orders", list));
+    if (json_array_size(list) != 1)
+        return cli_print_json(json_pack("{s:O}", "orders", list));
     json_t *only = json_array_get(list, 0);
     return cli_print_json(json_incref(only));
 }

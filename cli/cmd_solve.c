@@ -16,27 +16,28 @@ static const cli_flag *flags(void)
         {"--output", 'o', "FILE", "perm.json", NULL, &arg.out, NULL},
         {"--trace", 't', "FILE", "access sets: refine granules touched (T) itself", NULL,
          &arg.trace, NULL},
-        {"--axis", 'a', "NAME", "the axis to take from a trace of several", NULL, &arg.axis,
+        {"--axis", 'a', "NAME", "the axis to take from a trace of several", NULL,
+         &arg.axis, NULL},
+        {"--events", 0, "A:B", "learn from events A to B-1 only", NULL, &arg.events,
          NULL},
-        {"--events", 0, "A:B", "learn from events A to B-1 only", NULL, &arg.events, NULL},
-        {"--granule", 'g', "N", "neighbours taken together (default 64)", "solver.granule", NULL,
-         NULL},
+        {"--granule", 'g', "N", "neighbours taken together (default 64)",
+         "solver.granule", NULL, NULL},
         {"--unit", 0, "N", "aligned runs of N indices move together (default 1)", NULL,
          &arg.unit, NULL},
         {"--k-blocks", 'k', "K", "blocks of the modularity Q (default: granules)",
          "solver.k_blocks", NULL, NULL},
-        {"--method", 'm', "NAME", "auto or one of the methods below", "solver.method", NULL,
-         NULL},
+        {"--method", 'm', "NAME", "auto or one of the methods below", "solver.method",
+         NULL, NULL},
         {"--objective", 0, "NAME", "auto, T, cut or J", "solver.objective", NULL, NULL},
         {"--effort", 'e', "NAME", "low, default or high (uses the whole time budget)",
          "solver.effort", NULL, NULL},
         {"--time-budget", 0, "S", "seconds; the best order so far is kept",
          "solver.time_budget_s", NULL, NULL},
-        {"--refine-steps", 0, "N", "refinement passes at most", "solver.refine_steps", NULL,
-         NULL},
+        {"--refine-steps", 0, "N", "refinement passes at most", "solver.refine_steps",
+         NULL, NULL},
         {"--seed", 0, "N", "seed", "solver.seed", NULL, NULL},
-        {"--prev", 0, "FILE", "previous order: start and reference of the stability term", NULL,
-         &arg.prev, NULL},
+        {"--prev", 0, "FILE", "previous order: start and reference of the stability term",
+         NULL, &arg.prev, NULL},
         {NULL, 0, NULL, NULL, NULL, NULL, NULL},
     };
     return ROW;
@@ -58,16 +59,17 @@ static icd_status read_unit(cli_app *app, icd_constraint *constraint)
     if (!arg.unit) return ICD_OK;
     long unit = strtol(arg.unit, &end, 10);
     if (*end || end == arg.unit || unit < 1 || unit > INT32_MAX)
-        return cli_usage(app, "--unit: found '%s', expected a whole number >= 1", arg.unit);
+        return cli_usage(app, "--unit: found '%s', expected a whole number >= 1",
+                         arg.unit);
     constraint->unit = (int32_t)unit;
     return ICD_OK;
 }
 
 static json_t *score_json(const icd_score *s)
 {
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "C", s->C, "Cn", s->Cn, "cut",
-                     s->cut, "Q", s->Q, "T", s->T, "J", s->J, "cut16", s->cut16, "cut64",
-                     s->cut64, "cut128", s->cut128, "touched", s->touched);
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "C", s->C, "Cn", s->Cn,
+                     "cut", s->cut, "Q", s->Q, "T", s->T, "J", s->J, "cut16", s->cut16,
+                     "cut64", s->cut64, "cut128", s->cut128, "touched", s->touched);
 }
 
 static icd_status show_json(const icd_perm *perm, const icd_solver_stats *s)
@@ -76,12 +78,12 @@ static icd_status show_json(const icd_perm *perm, const icd_solver_stats *s)
     json_t *root = score_json(&s->score);
     json_object_set_new(root, "start", score_json(&s->start));
     json_object_update_new(
-        root, json_pack("{s:s,s:I,s:s,s:s,s:s,s:I,s:I,s:f,s:b,s:b,s:b}", "out", arg.out, "D",
-                        (json_int_t)perm->n, "method", s->method, "reason", s->reason,
-                        "objective", OBJECTIVE[s->objective & 3], "iters", (json_int_t)s->iters,
-                        "moved", (json_int_t)s->moved, "elapsed_s", s->elapsed_s, "improved",
-                        (int)s->improved, "timed_out", (int)s->timed_out, "budget_used",
-                        (int)s->budget_used));
+        root, json_pack("{s:s,s:I,s:s,s:s,s:s,s:I,s:I,s:f,s:b,s:b,s:b}", "out", arg.out,
+                        "D", (json_int_t)perm->n, "method", s->method, "reason",
+                        s->reason, "objective", OBJECTIVE[s->objective & 3], "iters",
+                        (json_int_t)s->iters, "moved", (json_int_t)s->moved, "elapsed_s",
+                        s->elapsed_s, "improved", (int)s->improved, "timed_out",
+                        (int)s->timed_out, "budget_used", (int)s->budget_used));
     return cli_print_json(root);
 }
 
@@ -91,13 +93,14 @@ static void show_line(const char *name, double before, double after, const char 
            cli_style("reset"), note);
 }
 
-static icd_status show(cli_app *app, const icd_perm *perm, const icd_solver_stats *s, bool sets)
+static icd_status show(cli_app *app, const icd_perm *perm, const icd_solver_stats *s,
+                       bool sets)
 {
     int32_t g = app->config->solver.granule;
     char n[32], moved[32];
     if (app->json) return show_json(perm, s);
-    printf("%s indices ordered in %.2f s by %s: %s\n", cli_count(perm->n, n), s->elapsed_s,
-           s->method, s->reason);
+    printf("%s indices ordered in %.2f s by %s: %s\n", cli_count(perm->n, n),
+           s->elapsed_s, s->method, s->reason);
     printf("  %-28s %8s    %8s\n", "", arg.prev ? "previous" : "identity", "now");
     if (sets) show_line("T, granules touched", s->start.T, s->score.T, "1 is perfect");
     show_line("cut between granules", s->start.cut, s->score.cut, "lower is better");
@@ -132,7 +135,8 @@ static icd_status run(cli_app *app)
     if (status == ICD_OK) status = load(app, &w, &sets, &prev);
     if (status == ICD_OK) {
         icd_problem problem = {w, sets, &constraint, prev};
-        status = icd_fit_permutation(app->ctx, &problem, &app->config->solver, &perm, &stats);
+        status =
+            icd_fit_permutation(app->ctx, &problem, &app->config->solver, &perm, &stats);
     }
     if (status == ICD_OK) status = icd_perm_write(app->ctx, perm, arg.out);
     cli_progress_end();

@@ -1,4 +1,5 @@
-/* `icd`: finds the subcommand, parses flags, hands over, prints the error, exits with its code. */
+/* `icd`: finds the subcommand, parses flags, hands over, prints the error, exits with its
+ * code. */
 #include "cli.h"
 
 #include <signal.h>
@@ -62,8 +63,8 @@ icd_status cli_parse_range(cli_app *app, const char *text, int64_t *first, int64
     *count = b ? b - a : 0;
     return ICD_OK;
 bad:
-    return cli_usage(app, "--events: found '%s', expected FIRST:END such as 0:8000 or 8000:",
-                     text);
+    return cli_usage(
+        app, "--events: found '%s', expected FIRST:END such as 0:8000 or 8000:", text);
 }
 
 static void print_flags(const cli_flag *flag)
@@ -81,11 +82,15 @@ static const cli_flag *common_flags(cli_app *app, common *c)
 {
     static cli_flag rows[8];
     const cli_flag fill[] = {
-        {"--config", 'c', "FILE", "read settings from a YAML or JSON file", NULL, NULL, NULL},
-        {"--override", 0, "KEY=VALUE", "set one key, e.g. solver.granule=16", NULL, NULL, NULL},
-        {"--threads", 0, "N", "worker threads (default: one per CPU)", NULL, &c->threads, NULL},
+        {"--config", 'c', "FILE", "read settings from a YAML or JSON file", NULL, NULL,
+         NULL},
+        {"--override", 0, "KEY=VALUE", "set one key, e.g. solver.granule=16", NULL, NULL,
+         NULL},
+        {"--threads", 0, "N", "worker threads (default: one per CPU)", NULL, &c->threads,
+         NULL},
         {"--log", 0, "FILE", "append events as JSON Lines", NULL, &c->log, NULL},
-        {"--json", 0, NULL, "one JSON document on standard output", NULL, NULL, &app->json},
+        {"--json", 0, NULL, "one JSON document on standard output", NULL, NULL,
+         &app->json},
         {"--quiet", 'q', NULL, "no progress", NULL, NULL, &app->quiet},
         {"--help", 'h', NULL, "this text", NULL, NULL, &c->help},
         {NULL, 0, NULL, NULL, NULL, NULL, NULL},
@@ -96,8 +101,8 @@ static const cli_flag *common_flags(cli_app *app, common *c)
 
 static void print_command_help(const cli_command *command, const cli_flag *shared)
 {
-    printf("icd %s: %s\n\nusage: icd %s %s\n", command->name, command->summary, command->name,
-           command->usage);
+    printf("icd %s: %s\n\nusage: icd %s %s\n", command->name, command->summary,
+           command->name, command->usage);
     const cli_flag *own = command->flags ? command->flags() : NULL;
     if (own && own->name) {
         puts("\noptions:");
@@ -115,14 +120,16 @@ static void print_help(void)
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-10s %s\n", COMMAND[i]->name, COMMAND[i]->summary);
     puts("\n`icd COMMAND --help` tells more and ends with examples.\n"
-         "Exit codes: 0 ok, 1 internal, 2 configuration or usage, 3 resource, 4 measurement,\n"
+         "Exit codes: 0 ok, 1 internal, 2 configuration or usage, 3 resource, 4 "
+         "measurement,\n"
          "5 solver timeout without a result, 6 I/O or damaged file, 7 gate failed.");
 }
 
 static const cli_flag *find_flag(const cli_flag *flag, const char *name, size_t length)
 {
     for (; flag && flag->name; flag++) {
-        if (strlen(flag->name) == length && !strncmp(flag->name, name, length)) return flag;
+        if (strlen(flag->name) == length && !strncmp(flag->name, name, length))
+            return flag;
         if (length == 2 && flag->letter && name[0] == '-' && name[1] == flag->letter)
             return flag;
     }
@@ -141,7 +148,8 @@ static icd_status take_flag(cli_app *app, const cli_flag *flag, const char *valu
         *flag->text = value;
         return ICD_OK;
     }
-    if (!strcmp(flag->name, "--config")) return icd_config_read(app->ctx, app->config, value);
+    if (!strcmp(flag->name, "--config"))
+        return icd_config_read(app->ctx, app->config, value);
     if (!strcmp(flag->name, "--override"))
         return icd_config_override(app->ctx, app->config, value);
     if (snprintf(assignment, sizeof assignment, "%s=%s", flag->key, value) >=
@@ -194,10 +202,10 @@ static void print_error(const cli_app *app, icd_status status)
     fprintf(stderr, "icd %s: error %s: %s\n", app->command, icd_status_code(status),
             icd_ctx_message(app->ctx));
     if (app->json)
-        cli_print_json(json_pack("{s:{s:s,s:s,s:s,s:s}}", "error", "code",
-                                 icd_status_code(status), "message",
-                                 icd_ctx_message(app->ctx), "place", icd_ctx_place(app->ctx),
-                                 "hint", icd_ctx_hint(app->ctx)));
+        cli_print_json(
+            json_pack("{s:{s:s,s:s,s:s,s:s}}", "error", "code", icd_status_code(status),
+                      "message", icd_ctx_message(app->ctx), "place",
+                      icd_ctx_place(app->ctx), "hint", icd_ctx_hint(app->ctx)));
 }
 
 static icd_status set_up(cli_app *app, const common *c)
@@ -207,11 +215,13 @@ static icd_status set_up(cli_app *app, const common *c)
     signal_ctx = app->ctx;
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    signal(SIGXFSZ, SIG_IGN); /* a file-size limit becomes an error message, not a death */
+    signal(SIGXFSZ,
+           SIG_IGN); /* a file-size limit becomes an error message, not a death */
     return c->log ? icd_ctx_log_open(app->ctx, c->log) : ICD_OK;
 }
 
-/* The number of threads is a property of the context, so it is looked up before there is one. */
+/* The number of threads is a property of the context, so it is looked up before there is
+ * one. */
 static icd_status find_threads(int argc, char **argv, int32_t *threads)
 {
     *threads = 0;
@@ -232,7 +242,8 @@ static icd_status find_threads(int argc, char **argv, int32_t *threads)
     return ICD_OK;
 }
 
-static icd_status run_command(cli_app *app, const cli_command *command, int argc, char **argv)
+static icd_status run_command(cli_app *app, const cli_command *command, int argc,
+                              char **argv)
 {
     common c = {0};
     const cli_flag *shared = common_flags(app, &c);
@@ -259,7 +270,8 @@ static const cli_command *find_command(const char *name)
     return NULL;
 }
 
-/* Output that could not be written (a full disk behind a pipe) is an error like any other. */
+/* Output that could not be written (a full disk behind a pipe) is an error like any
+ * other. */
 static icd_status flush_output(icd_status status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
@@ -278,7 +290,8 @@ int main(int argc, char **argv)
     if (!strcmp(name, "--version")) name = "version";
     const cli_command *command = find_command(name);
     if (!command) {
-        fprintf(stderr, "icd: error %s: found '%s', expected a command; see `icd --help`\n",
+        fprintf(stderr,
+                "icd: error %s: found '%s', expected a command; see `icd --help`\n",
                 icd_status_code(ICD_EINVAL), name);
         return icd_status_exit_code(ICD_EINVAL);
     }

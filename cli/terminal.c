@@ -110,7 +110,8 @@ void cli_progress(void *user, const char *stage, int64_t done, int64_t total)
         if (fresh) fprintf(stderr, "%s ...\n", stage);
         return;
     }
-    if (fresh || now - line.drawn > .1 || (total > 0 && done == total)) draw(done, total, now);
+    if (fresh || now - line.drawn > .1 || (total > 0 && done == total))
+        draw(done, total, now);
 }
 
 void cli_progress_end(void)

@@ -28,9 +28,9 @@ void icd_config_free(icd_ctx *ctx, icd_config *config);
 
 /**
  * Applies a YAML or JSON file.
- * @return ICD_OK | ICD_EIO | ICD_EDATA not YAML | ICD_EINVAL "config.yaml:7: unknown key ..." with the
- *         nearest valid name, or a value of the wrong type or out of range. On error the
- *         configuration may hold a part of the file.
+ * @return ICD_OK | ICD_EIO | ICD_EDATA not YAML | ICD_EINVAL "config.yaml:7: unknown key
+ * ..." with the nearest valid name, or a value of the wrong type or out of range. On
+ * error the configuration may hold a part of the file.
  */
 icd_status icd_config_read(icd_ctx *ctx, icd_config *config, const char *path);
 

@@ -13,11 +13,12 @@ extern "C" {
 
 /** Texts are owned by the report. */
 typedef struct icd_capability {
-    const char *area;   /**< "cpu", "solver", "counters", "energy", "gpu", "build" */
-    const char *name;   /**< "AVX2" */
+    const char *area; /**< "cpu", "solver", "counters", "energy", "gpu", "build" */
+    const char *name; /**< "AVX2" */
     bool available;
-    const char *found;  /**< what was looked at and what was there */
-    const char *enable; /**< how to get it, a command where there is one; NULL when available */
+    const char *found; /**< what was looked at and what was there */
+    const char
+        *enable; /**< how to get it, a command where there is one; NULL when available */
 } icd_capability;
 
 typedef struct icd_doctor_report icd_doctor_report;

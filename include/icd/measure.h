@@ -2,9 +2,10 @@
  * @file measure.h
  * Times arms against each other so that the difference can be believed.
  *
- * A warm sample is a burst: one discarded step, then m timed steps of one arm; its value is their
- * mean. Bursts of all arms interleave in whole Williams designs; a block is one pass over all arms.
- * delta = exp(mean over blocks of ln(t_b / t_a)) - 1, with a BCa bootstrap interval over blocks.
+ * A warm sample is a burst: one discarded step, then m timed steps of one arm; its value
+ * is their mean. Bursts of all arms interleave in whole Williams designs; a block is one
+ * pass over all arms. delta = exp(mean over blocks of ln(t_b / t_a)) - 1, with a BCa
+ * bootstrap interval over blocks.
  */
 #ifndef ICD_MEASURE_H
 #define ICD_MEASURE_H
@@ -19,7 +20,8 @@ extern "C" {
 
 typedef enum icd_measure_mode { ICD_MEASURE_WARM, ICD_MEASURE_COLD } icd_measure_mode;
 
-/** Section `measure`, with the seed's pipeline.repeats and pipeline.warmup_iter handed in. */
+/** Section `measure`, with the seed's pipeline.repeats and pipeline.warmup_iter handed
+ * in. */
 typedef struct icd_measure_opts {
     size_t size;
     int32_t mode;         /**< icd_measure_mode */
@@ -43,21 +45,23 @@ typedef struct icd_arm {
     void *self;
 } icd_arm;
 
-/** Raw samples: lat_ms[block * arms + arm], in milliseconds per step, never sorted or scaled. */
+/** Raw samples: lat_ms[block * arms + arm], in milliseconds per step, never sorted or
+ * scaled. */
 typedef struct icd_samples {
     int64_t arms, blocks;
-    char **name;        /**< [arms] */
-    double *lat_ms;     /**< [blocks x arms] */
-    int32_t *position;  /**< [blocks x arms] place of the arm's burst inside its block */
-    double *t_start;    /**< [blocks x arms] seconds since the first sample */
-    int64_t *burst;     /**< [arms] m: steps per sample */
-    char stopped[96];   /**< which criterion ended it */
+    char **name;       /**< [arms] */
+    double *lat_ms;    /**< [blocks x arms] */
+    int32_t *position; /**< [blocks x arms] place of the arm's burst inside its block */
+    double *t_start;   /**< [blocks x arms] seconds since the first sample */
+    int64_t *burst;    /**< [arms] m: steps per sample */
+    char stopped[96];  /**< which criterion ended it */
     double elapsed_s;
 } icd_samples;
 
 /**
  * Measures. Steps that fail end the measurement with their error.
- * @return ICD_OK | ICD_EINVAL fewer than one arm | ICD_EMEASURE | ICD_ECANCELLED | ICD_ENOMEM
+ * @return ICD_OK | ICD_EINVAL fewer than one arm | ICD_EMEASURE | ICD_ECANCELLED |
+ * ICD_ENOMEM
  */
 icd_status icd_measure_arms(icd_ctx *ctx, const icd_arm *arm, int64_t arms,
                             const icd_measure_opts *opts, icd_samples **out);
@@ -80,7 +84,7 @@ const char *icd_verdict_name(icd_verdict v);
 typedef struct icd_comparison {
     double delta, low, high; /**< share of a's time: -.2 = 20 % faster; 95 % BCa CI */
     double hedges_g;
-    double p_value;          /**< paired sign-flip permutation test */
+    double p_value; /**< paired sign-flip permutation test */
     int64_t blocks;
     icd_verdict verdict;
 } icd_comparison;
@@ -96,7 +100,8 @@ typedef struct icd_summary {
 icd_status icd_samples_summary(icd_ctx *ctx, const icd_samples *samples, const char *arm,
                                int64_t seed, icd_summary *out);
 
-/** Why energy and L2 hit rate cannot be read here (ABSENT with its reason), or their values. */
+/** Why energy and L2 hit rate cannot be read here (ABSENT with its reason), or their
+ * values. */
 icd_status icd_measure_l2(icd_ctx *ctx, icd_metric *out);
 icd_status icd_measure_energy(icd_ctx *ctx, icd_metric *out);
 

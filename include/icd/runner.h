@@ -15,18 +15,20 @@ extern "C" {
 
 typedef enum icd_run_dtype { ICD_RUN_F32, ICD_RUN_INT8 } icd_run_dtype;
 
-/** One batch of real input: token ids for `bert`, rows of activations for `ffn`. Borrowed. */
+/** One batch of real input: token ids for `bert`, rows of activations for `ffn`.
+ * Borrowed. */
 typedef struct icd_batch {
     const int32_t *ids;     /**< [batch x seq], bert */
     const int32_t *lengths; /**< [batch] tokens that count; NULL: all seq */
     int64_t batch, seq;
-    const float *rows;      /**< [batch * seq x width], ffn */
+    const float *rows; /**< [batch * seq x width], ffn */
     int64_t width;
 } icd_batch;
 
 /** What a step computed; borrowed from the runner, valid until its next step. */
 typedef struct icd_output {
-    const float *hidden; /**< [tokens x width], last hidden state in checkpoint order of its axis */
+    const float *hidden; /**< [tokens x width], last hidden state in checkpoint order of
+                            its axis */
     int64_t tokens, width;
     const float *pooled; /**< [batch x width]; NULL where the model has no pooler */
     int64_t batch;
@@ -45,10 +47,11 @@ extern const icd_option_table icd_runner_table;
 
 /** A matrix that multiplies activations, as the runner executes it. */
 typedef struct icd_linear {
-    const char *name;   /**< "layer.3.ffn.down" */
-    const char *group;  /**< linears with one input buffer: "layer.3.attn.qkv" */
-    const char *tensor; /**< name of the weight in the checkpoint */
-    const char *in_axis;  /**< true axis of the columns: "layer.3.ffn.inner", "residual"; "" none */
+    const char *name;     /**< "layer.3.ffn.down" */
+    const char *group;    /**< linears with one input buffer: "layer.3.attn.qkv" */
+    const char *tensor;   /**< name of the weight in the checkpoint */
+    const char *in_axis;  /**< true axis of the columns: "layer.3.ffn.inner", "residual";
+                             "" none */
     const char *out_axis; /**< true axis of the rows */
     int64_t rows, cols;
 } icd_linear;
@@ -57,15 +60,15 @@ typedef struct icd_runner icd_runner;
 struct icd_layout;
 
 /**
- * Makes a runner: loads and packs every weight as `layout` says. The model must outlive it; the
- * layout is copied from.
+ * Makes a runner: loads and packs every weight as `layout` says. The model must outlive
+ * it; the layout is copied from.
  * @param layout [in] masks, local orders, kernels per linear; NULL: dense, identity
  * @param capacity [in] largest batch that will be run (sizes the buffers)
  * @return ICD_OK | ICD_EINVAL unknown linear, wrong frame | ICD_EUNSUPPORTED | ICD_ENOMEM
  */
-icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const struct icd_layout *layout,
-                          const icd_batch *capacity, const icd_runner_opts *opts,
-                          icd_runner **out);
+icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model,
+                          const struct icd_layout *layout, const icd_batch *capacity,
+                          const icd_runner_opts *opts, icd_runner **out);
 void icd_runner_free(icd_ctx *ctx, icd_runner *runner);
 
 /** One inference. @det same input: same bits for any thread count on one ISA level */
@@ -73,23 +76,23 @@ icd_status icd_runner_step(icd_ctx *ctx, icd_runner *runner, const icd_batch *ba
                            icd_output *out);
 
 /** The linears of a model, in order of execution; owned by the model. */
-icd_status icd_runner_linears(icd_ctx *ctx, const icd_model *model, const icd_linear **list,
-                              int64_t *count);
+icd_status icd_runner_linears(icd_ctx *ctx, const icd_model *model,
+                              const icd_linear **list, int64_t *count);
 
 /** Bytes of packed weights that one step reads, and live and all granules of a linear. */
 typedef struct icd_linear_cost {
     const char *linear;
     const char *kernel; /**< "dense", "gather", "tile" */
     int32_t granule;
-    int64_t live, all;  /**< granules of 64 rows x g columns */
-    int64_t bytes;      /**< packed weights and indices */
+    int64_t live, all; /**< granules of 64 rows x g columns */
+    int64_t bytes;     /**< packed weights and indices */
 } icd_linear_cost;
 icd_status icd_runner_cost(icd_ctx *ctx, const icd_runner *runner, int64_t i,
                            icd_linear_cost *out);
 
 /**
- * Sees the input of a linear during a step (f32, tokens x cols in the frame of the model, before
- * any local order): used by tracing and calibration.
+ * Sees the input of a linear during a step (f32, tokens x cols in the frame of the model,
+ * before any local order): used by tracing and calibration.
  */
 typedef icd_status icd_observe_fn(icd_ctx *ctx, void *user, const icd_linear *linear,
                                   const float *x, int64_t tokens, int64_t cols);

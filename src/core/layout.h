@@ -1,9 +1,10 @@
 /**
  * @file layout.h
- * How each linear of a model is to be executed: its mask, the order of its input and its kernel.
+ * How each linear of a model is to be executed: its mask, the order of its input and its
+ * kernel.
  *
- * Adapters fill in masks, the solver orders, the runner reads. Names are those of the runner's
- * linears ("layer.3.ffn.down"); linears that read one buffer share a `group`
+ * Adapters fill in masks, the solver orders, the runner reads. Names are those of the
+ * runner's linears ("layer.3.ffn.down"); linears that read one buffer share a `group`
  * ("layer.3.attn.qkv") and therefore one local order.
  */
 #ifndef ICD_CORE_LAYOUT_H
@@ -20,13 +21,14 @@ typedef enum icd_kernel_kind {
 } icd_kernel_kind;
 
 typedef struct icd_layout_entry {
-    char *linear;      /**< owned */
-    char *group;       /**< owned; linears that share an input */
+    char *linear; /**< owned */
+    char *group;  /**< owned; linears that share an input */
     int64_t rows, cols;
-    icd_mask *mask;    /**< owned; columns in the frame of the model; NULL: nothing masked */
-    icd_perm *order;   /**< owned; local order of the input, from the model's frame; NULL: identity */
-    int32_t kernel;    /**< icd_kernel_kind */
-    int32_t granule;   /**< g */
+    icd_mask *mask; /**< owned; columns in the frame of the model; NULL: nothing masked */
+    icd_perm *order; /**< owned; local order of the input, from the model's frame; NULL:
+                        identity */
+    int32_t kernel;  /**< icd_kernel_kind */
+    int32_t granule; /**< g */
 } icd_layout_entry;
 
 typedef struct icd_layout {
@@ -51,7 +53,8 @@ icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout 
 icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *group,
                                   const icd_perm *order);
 
-/** Live and all V x g granules of one entry under its order (V = 64 rows of the kernel). */
+/** Live and all V x g granules of one entry under its order (V = 64 rows of the kernel).
+ */
 typedef struct icd_live {
     int64_t live, all;
 } icd_live;

@@ -1,4 +1,5 @@
-/* Each probe looks at one thing and says what it saw; nothing is changed, nothing is started. */
+/* Each probe looks at one thing and says what it saw; nothing is changed, nothing is
+ * started. */
 #include <icd/doctor.h>
 #include <icd/solver.h>
 
@@ -25,11 +26,11 @@ struct icd_doctor_report {
 };
 
 /* Adds a row; `found` is formatted into the report's memory. */
-static icd_status add(icd_ctx *ctx, icd_doctor_report *r, icd_capability row, const char *fmt,
-                      ...) ICD_PRINTF(4, 5);
+static icd_status add(icd_ctx *ctx, icd_doctor_report *r, icd_capability row,
+                      const char *fmt, ...) ICD_PRINTF(4, 5);
 
-static icd_status add(icd_ctx *ctx, icd_doctor_report *r, icd_capability row, const char *fmt,
-                      ...)
+static icd_status add(icd_ctx *ctx, icd_doctor_report *r, icd_capability row,
+                      const char *fmt, ...)
 {
     char text[256];
     va_list args;
@@ -55,14 +56,14 @@ static icd_status probe_cpu(icd_ctx *ctx, icd_doctor_report *r)
     };
     char model[128];
     icd_i_cpu_model(model, sizeof model);
-    icd_status status =
-        add(ctx, r, (icd_capability){.area = "cpu", .name = "processor", .available = true},
-            "%s, %d usable CPUs, L2 %lld KiB, L3 %lld KiB", model, icd_i_cpu_count(),
-            (long long)(icd_i_cpu_cache(2) / 1024), (long long)(icd_i_cpu_cache(3) / 1024));
+    icd_status status = add(
+        ctx, r, (icd_capability){.area = "cpu", .name = "processor", .available = true},
+        "%s, %d usable CPUs, L2 %lld KiB, L3 %lld KiB", model, icd_i_cpu_count(),
+        (long long)(icd_i_cpu_cache(2) / 1024), (long long)(icd_i_cpu_cache(3) / 1024));
     for (size_t i = 0; status == ICD_OK && i < sizeof LEVEL / sizeof LEVEL[0]; i++)
         status = add(ctx, r,
-                     (icd_capability){"cpu", LEVEL[i].name, icd_i_cpu_has(LEVEL[i].isa), NULL,
-                                      "a processor that has it"},
+                     (icd_capability){"cpu", LEVEL[i].name, icd_i_cpu_has(LEVEL[i].isa),
+                                      NULL, "a processor that has it"},
                      "%s", LEVEL[i].use);
     return status;
 }
@@ -72,7 +73,8 @@ static icd_status probe_memory(icd_ctx *ctx, icd_doctor_report *r)
     struct sysinfo info;
     if (sysinfo(&info) != 0) return ICD_OK;
     double gib = (double)info.mem_unit / (1 << 30);
-    return add(ctx, r, (icd_capability){.area = "cpu", .name = "memory", .available = true},
+    return add(ctx, r,
+               (icd_capability){.area = "cpu", .name = "memory", .available = true},
                "%.1f GiB, %.1f GiB free", (double)info.totalram * gib,
                (double)(info.freeram + info.bufferram) * gib);
 }
@@ -87,18 +89,21 @@ static icd_status probe_peer(icd_ctx *ctx, icd_doctor_report *r, const char *met
 
 static icd_status probe_perf(icd_ctx *ctx, icd_doctor_report *r)
 {
-    struct perf_event_attr attr = {.type = PERF_TYPE_HARDWARE, .size = sizeof attr,
-                                   .config = PERF_COUNT_HW_INSTRUCTIONS, .exclude_kernel = 1};
+    struct perf_event_attr attr = {.type = PERF_TYPE_HARDWARE,
+                                   .size = sizeof attr,
+                                   .config = PERF_COUNT_HW_INSTRUCTIONS,
+                                   .exclude_kernel = 1};
     int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
     int err = errno;
     const char *enable =
         err == EACCES || err == EPERM
             ? "sysctl kernel.perf_event_paranoid=1 (as root), or CAP_PERFMON"
-            : "a machine (or a virtual machine with a vPMU) that exposes hardware counters";
-    icd_status status =
-        add(ctx, r, (icd_capability){"counters", "perf events", fd >= 0, NULL, enable},
-            fd >= 0 ? "cache and instruction counters can be read"
-                    : "perf_event_open: %s", strerror(err));
+            : "a machine (or a virtual machine with a vPMU) that exposes hardware "
+              "counters";
+    icd_status status = add(
+        ctx, r, (icd_capability){"counters", "perf events", fd >= 0, NULL, enable},
+        fd >= 0 ? "cache and instruction counters can be read" : "perf_event_open: %s",
+        strerror(err));
     if (fd >= 0) close(fd);
     return status;
 }
@@ -108,12 +113,12 @@ static icd_status probe_rapl(icd_ctx *ctx, icd_doctor_report *r)
     static const char PATH[] = "/sys/class/powercap/intel-rapl:0/energy_uj";
     int fd = open(PATH, O_RDONLY | O_CLOEXEC);
     int err = errno;
-    icd_status status = add(ctx, r,
-                            (icd_capability){"energy", "RAPL", fd >= 0, NULL,
-                                             err == EACCES
-                                                 ? "chmod a+r that file (as root)"
-                                                 : "bare metal with a powercap driver"},
-                            "%s: %s", PATH, fd >= 0 ? "readable" : strerror(err));
+    icd_status status =
+        add(ctx, r,
+            (icd_capability){"energy", "RAPL", fd >= 0, NULL,
+                             err == EACCES ? "chmod a+r that file (as root)"
+                                           : "bare metal with a powercap driver"},
+            "%s: %s", PATH, fd >= 0 ? "readable" : strerror(err));
     if (fd >= 0) close(fd);
     return status;
 }
@@ -145,8 +150,9 @@ static icd_status probe_program(icd_ctx *ctx, icd_doctor_report *r, icd_capabili
                                 const char *program)
 {
     char path[512];
-    static const char DIRS[] = "/usr/local/bin:/usr/bin:/bin:/usr/local/cuda/bin:/opt/nvidia/"
-                               "nsight-compute";
+    static const char DIRS[] =
+        "/usr/local/bin:/usr/bin:/bin:/usr/local/cuda/bin:/opt/nvidia/"
+        "nsight-compute";
     row.available = find_program(DIRS, program, path, sizeof path);
     return add(ctx, r, row, row.available ? "%s" : "no %s in the usual folders",
                row.available ? path : program);
@@ -157,24 +163,29 @@ static icd_status probe_all(icd_ctx *ctx, icd_doctor_report *r)
     icd_status status = ICD_OK;
     ICD_TRY(probe_cpu(ctx, r));
     ICD_TRY(probe_memory(ctx, r));
-    ICD_TRY(probe_peer(ctx, r, "metis", "apt-get install libmetis-dev, then build again"));
-    ICD_TRY(probe_peer(ctx, r, "scotch", "apt-get install libscotch-dev, then build again"));
+    ICD_TRY(
+        probe_peer(ctx, r, "metis", "apt-get install libmetis-dev, then build again"));
+    ICD_TRY(
+        probe_peer(ctx, r, "scotch", "apt-get install libscotch-dev, then build again"));
     ICD_TRY(probe_perf(ctx, r));
     ICD_TRY(probe_program(ctx, r,
-                          (icd_capability){.area = "counters", .name = "cachegrind",
+                          (icd_capability){.area = "counters",
+                                           .name = "cachegrind",
                                            .enable = "apt-get install valgrind"},
                           "valgrind"));
     ICD_TRY(probe_rapl(ctx, r));
+    ICD_TRY(probe_library(
+        ctx, r,
+        (icd_capability){.area = "energy", .name = "NVML", .enable = "an NVIDIA driver"},
+        "libnvidia-ml.so.1"));
     ICD_TRY(probe_library(ctx, r,
-                          (icd_capability){.area = "energy", .name = "NVML",
-                                           .enable = "an NVIDIA driver"},
-                          "libnvidia-ml.so.1"));
-    ICD_TRY(probe_library(ctx, r,
-                          (icd_capability){.area = "gpu", .name = "CUDA driver",
+                          (icd_capability){.area = "gpu",
+                                           .name = "CUDA driver",
                                            .enable = "an NVIDIA GPU and its driver"},
                           "libcuda.so.1"));
     ICD_TRY(probe_program(ctx, r,
-                          (icd_capability){.area = "gpu", .name = "Nsight Compute",
+                          (icd_capability){.area = "gpu",
+                                           .name = "Nsight Compute",
                                            .enable = "install nsight-compute"},
                           "ncu"));
 done:

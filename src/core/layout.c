@@ -1,0 +1,142 @@
+#include "core/layout.h"
+
+#include <string.h>
+
+icd_status icd_i_layout_new(icd_ctx *ctx, icd_layout **out)
+{
+    *out = NULL;
+    return ICD_ALLOC(ctx, 1, out);
+}
+
+static void release_entry(icd_ctx *ctx, icd_layout_entry *e)
+{
+    icd_i_free(ctx, e->linear);
+    icd_i_free(ctx, e->group);
+    icd_i_mask_free(ctx, e->mask);
+    icd_perm_free(ctx, e->order);
+}
+
+void icd_i_layout_free(icd_ctx *ctx, icd_layout *layout)
+{
+    if (!layout) return;
+    for (int64_t i = 0; i < layout->count; i++) release_entry(ctx, &layout->entry[i]);
+    icd_i_free(ctx, layout->entry);
+    icd_i_free(ctx, layout);
+}
+
+icd_status icd_i_layout_add(icd_ctx *ctx, icd_layout *layout, const char *linear,
+                            const char *group, int64_t rows, int64_t cols)
+{
+    icd_status status = ICD_OK;
+    icd_layout_entry entry = {.rows = rows, .cols = cols, .kernel = ICD_KERNEL_DENSE};
+    ICD_TRY(icd_i_strdup(ctx, linear, &entry.linear));
+    ICD_TRY(icd_i_strdup(ctx, group, &entry.group));
+    ICD_TRY(icd_i_grow(ctx, (void **)&layout->entry, &layout->capacity, layout->count + 1,
+                       sizeof entry));
+    layout->entry[layout->count++] = entry;
+    return ICD_OK;
+done:
+    release_entry(ctx, &entry);
+    return status;
+}
+
+icd_layout_entry *icd_i_layout_get(const icd_layout *layout, const char *linear)
+{
+    for (int64_t i = 0; i < layout->count; i++)
+        if (!strcmp(layout->entry[i].linear, linear)) return &layout->entry[i];
+    return NULL;
+}
+
+static icd_status copy_mask(icd_ctx *ctx, const icd_mask *mask, icd_mask **out)
+{
+    icd_status status = icd_i_mask_new(ctx, mask->rows, mask->cols, mask->vector, out);
+    if (status != ICD_OK) return status;
+    memcpy((*out)->bits, mask->bits,
+           (size_t)(mask->blocks * mask->words) * sizeof *mask->bits);
+    return ICD_OK;
+}
+
+icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout **out)
+{
+    icd_status status = ICD_OK;
+    icd_layout *copy = NULL;
+    *out = NULL;
+    ICD_TRY(icd_i_layout_new(ctx, &copy));
+    for (int64_t i = 0; i < layout->count; i++) {
+        const icd_layout_entry *from = &layout->entry[i];
+        ICD_TRY(icd_i_layout_add(ctx, copy, from->linear, from->group, from->rows,
+                                 from->cols));
+        icd_layout_entry *to = &copy->entry[i];
+        to->kernel = from->kernel;
+        to->granule = from->granule;
+        if (from->mask) ICD_TRY(copy_mask(ctx, from->mask, &to->mask));
+        if (from->order) ICD_TRY(icd_perm_copy(ctx, from->order, &to->order));
+    }
+    *out = copy;
+    copy = NULL;
+done:
+    icd_i_layout_free(ctx, copy);
+    return status;
+}
+
+icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *group,
+                                  const icd_perm *order)
+{
+    for (int64_t i = 0; i < layout->count; i++) {
+        icd_layout_entry *e = &layout->entry[i];
+        icd_perm *copy = NULL;
+        if (strcmp(e->group, group) != 0) continue;
+        if (order->n != e->cols)
+            return icd_i_fail(ctx, ICD_EINVAL, e->linear, NULL,
+                              "found an order of %lld indices, expected %lld",
+                              (long long)order->n, (long long)e->cols);
+        icd_status status = icd_perm_copy(ctx, order, &copy);
+        if (status != ICD_OK) return status;
+        icd_perm_free(ctx, e->order);
+        e->order = copy;
+    }
+    return ICD_OK;
+}
+
+/* Live granules of one row block: `touched` is scratch of one flag per granule. */
+static int64_t live_in_block(const icd_mask *m, int64_t block, const int32_t *pos,
+                             int32_t granule, unsigned char *touched, int64_t granules)
+{
+    int64_t live = 0;
+    memset(touched, 0, (size_t)granules);
+    for (int64_t i = 0; i < m->words; i++)
+        for (uint64_t word = m->bits[block * m->words + i]; word; word &= word - 1) {
+            int64_t col = i * 64 + __builtin_ctzll(word);
+            int64_t slot = pos ? pos[col] : col;
+            live += !touched[slot / granule];
+            touched[slot / granule] = 1;
+        }
+    return live;
+}
+
+icd_status icd_i_layout_live(icd_ctx *ctx, const icd_layout_entry *entry, int32_t vector,
+                             int32_t granule, icd_live *out)
+{
+    icd_status status = ICD_OK;
+    icd_mask *coarse = NULL;
+    int32_t *pos = NULL;
+    unsigned char *touched = NULL;
+    int64_t blocks = (entry->rows + vector - 1) / vector;
+    int64_t granules = (entry->cols + granule - 1) / granule;
+    *out = (icd_live){blocks * granules, blocks * granules};
+    if (!entry->mask) return ICD_OK;
+    ICD_TRY(icd_i_mask_coarsen(ctx, entry->mask, vector, &coarse));
+    ICD_TRY(ICD_ALLOC(ctx, granules, &touched));
+    if (entry->order) {
+        ICD_TRY(ICD_ALLOC(ctx, entry->cols, &pos));
+        icd_perm_invert_into(entry->order, pos);
+    }
+    out->live = 0;
+    for (int64_t b = 0; b < coarse->blocks; b++)
+        out->live += live_in_block(coarse, b, pos, granule, touched, granules);
+done:
+    icd_i_free(ctx, touched);
+    icd_i_free(ctx, pos);
+    icd_i_mask_free(ctx, coarse);
+    return status;
+}
