@@ -16,7 +16,6 @@ uint64_t icd_i_hash(uint64_t seed, const void *data, size_t bytes);
 void icd_i_hash_hex(uint64_t hash, char out[17]);
 
 /** Reads what icd_i_hash_hex wrote; false if `text` is anything else. */
-
 bool icd_i_hash_parse(const char *text, uint64_t *out);
 
 #endif
