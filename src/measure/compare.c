@@ -1,0 +1,113 @@
+/* From raw samples to a delta with its interval and a verdict. */
+#include <icd/measure.h>
+
+#include "measure/stats.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RESAMPLES = 10000 };
+
+static const double SAME_BAND = .01;
+
+const char *icd_verdict_name(icd_verdict v)
+{
+    static const char *const NAME[] = {"not evaluated", "SAME", "FASTER", "SLOWER",
+                                       "UNDECIDED"};
+    return NAME[v <= ICD_VERDICT_UNDECIDED ? v : 0];
+}
+
+static icd_status find_arm(icd_ctx *ctx, const icd_samples *s, const char *name,
+                           int64_t *out)
+{
+    for (int64_t a = 0; a < s->arms; a++)
+        if (!strcmp(s->name[a], name)) {
+            *out = a;
+            return ICD_OK;
+        }
+    return icd_i_fail(ctx, ICD_EINVAL, "samples", NULL, "found no arm '%s'", name);
+}
+
+static icd_verdict judge(const icd_comparison *c)
+{
+    if (c->low >= -SAME_BAND && c->high <= SAME_BAND) return ICD_VERDICT_SAME;
+    if (c->high < 0) return ICD_VERDICT_FASTER;
+    if (c->low > 0) return ICD_VERDICT_SLOWER;
+    return ICD_VERDICT_UNDECIDED;
+}
+
+/* x: ln of a's samples, y: ln of b's, d: their differences; three arrays in one. */
+static icd_status fill_logs(icd_ctx *ctx, const icd_samples *s, int64_t a, int64_t b,
+                            double *x)
+{
+    double *y = x + s->blocks, *d = y + s->blocks;
+    for (int64_t i = 0; i < s->blocks; i++) {
+        double ta = s->lat_ms[i * s->arms + a], tb = s->lat_ms[i * s->arms + b];
+        if (!(ta > 0) || !(tb > 0))
+            return icd_i_fail(ctx, ICD_EMEASURE, "samples", NULL,
+                              "block %lld holds a time that is not positive",
+                              (long long)i);
+        x[i] = log(ta);
+        y[i] = log(tb);
+        d[i] = y[i] - x[i];
+    }
+    return ICD_OK;
+}
+
+icd_status icd_samples_compare(icd_ctx *ctx, const icd_samples *s, const char *a,
+                               const char *b, int64_t seed, icd_comparison *out)
+{
+    icd_status status = ICD_OK;
+    double *logs = NULL;
+    int64_t ia = 0, ib = 0, n = s->blocks;
+    icd_interval ci = {0, 0};
+    *out = (icd_comparison){0};
+    ICD_TRY(find_arm(ctx, s, a, &ia));
+    ICD_TRY(find_arm(ctx, s, b, &ib));
+    ICD_TRY(ICD_ALLOC(ctx, 3 * n, &logs));
+    ICD_TRY(fill_logs(ctx, s, ia, ib, logs));
+    const double *d = logs + 2 * n;
+    ICD_TRY(icd_i_bca_mean(ctx, d, n, .95, RESAMPLES, (uint64_t)seed, &ci));
+    out->delta = expm1(icd_i_mean(d, n));
+    out->low = expm1(ci.low);
+    out->high = expm1(ci.high);
+    out->hedges_g = icd_i_hedges_g(logs, logs + n, n);
+    out->p_value = icd_i_sign_flip_p(d, n, RESAMPLES, (uint64_t)seed);
+    out->blocks = n;
+    out->verdict = judge(out);
+done:
+    icd_i_free(ctx, logs);
+    return status;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+icd_status icd_samples_summary(icd_ctx *ctx, const icd_samples *s, const char *arm,
+                               int64_t seed, icd_summary *out)
+{
+    icd_status status = ICD_OK;
+    double *x = NULL;
+    int64_t a = 0, n = s->blocks;
+    icd_interval ci = {0, 0};
+    *out = (icd_summary){0};
+    ICD_TRY(find_arm(ctx, s, arm, &a));
+    ICD_TRY(ICD_ALLOC(ctx, n, &x));
+    for (int64_t i = 0; i < n; i++) x[i] = s->lat_ms[i * s->arms + a];
+    ICD_TRY(icd_i_bca_mean(ctx, x, n, .95, RESAMPLES, (uint64_t)seed, &ci));
+    *out = (icd_summary){.mean = icd_i_mean(x, n),
+                         .low = ci.low,
+                         .high = ci.high,
+                         .sd = icd_i_sd(x, n),
+                         .count = n};
+    qsort(x, (size_t)n, sizeof *x, ascending); /* a copy: percentiles only */
+    out->p50 = icd_i_quantile_sorted(x, n, .5);
+    out->p95 = icd_i_quantile_sorted(x, n, .95);
+done:
+    icd_i_free(ctx, x);
+    return status;
+}
