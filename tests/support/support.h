@@ -25,6 +25,17 @@ void icd_test_assert_ok(icd_ctx *ctx, icd_status status, const char *expr, const
 void icd_test_assert_fails(icd_ctx *ctx, icd_status expected, const char *text,
                            icd_status status, const char *expr, const char *file, int line);
 
+/** Asserts |a - b| <= eps; NaN fails. */
+#define assert_near(a, b, eps) icd_test_assert_near((a), (b), (eps), __FILE__, __LINE__)
+static inline void icd_test_assert_near(double a, double b, double eps, const char *file,
+                                        int line)
+{
+    double gap = a > b ? a - b : b - a;
+    if (gap <= eps) return;
+    print_error("found %.17g, expected %.17g +- %g\n", a, b, eps);
+    _fail(file, line);
+}
+
 /**
  * Calls `fn(ctx, arg)` with the 1st, 2nd, 3rd... allocation failing until it succeeds. Every failure
  * must be ICD_ENOMEM, and no allocation may stay behind.

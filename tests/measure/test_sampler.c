@@ -1,0 +1,251 @@
+#include "support.h"
+
+#include <icd/measure.h>
+
+#include "base/file.h"
+#include "measure/design.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static icd_ctx *ctx;
+
+static int set_up(void **state)
+{
+    (void)state;
+    ctx = icd_ctx_new(NULL);
+    return ctx ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    icd_ctx_free(ctx);
+    return 0;
+}
+
+/* Every arm stands at every place equally often, and follows every other equally often.
+ */
+static void design_is_balanced(void **state)
+{
+    (void)state;
+    for (int64_t k = 1; k <= 9; k++) {
+        int follows[10][10] = {{0}}, at[10][10] = {{0}};
+        int64_t rows = icd_i_design_rows(k);
+        for (int64_t r = 0; r < rows; r++) {
+            int32_t order[10];
+            icd_i_design_row(k, r, order);
+            for (int64_t p = 0; p < k; p++) at[order[p]][p]++;
+            for (int64_t p = 1; p < k; p++) follows[order[p - 1]][order[p]]++;
+        }
+        for (int64_t a = 0; a < k; a++)
+            for (int64_t b = 0; b < k; b++) {
+                assert_int_equal(at[a][b], rows / k);
+                if (a != b) assert_int_equal(follows[a][b], follows[0][1 % k]);
+            }
+    }
+}
+
+static icd_status count_step(icd_ctx *c, void *self)
+{
+    (void)c;
+    ++*(int64_t *)self;
+    for (volatile int i = 0; i < 2000; i++) {
+    }
+    return ICD_OK;
+}
+
+static icd_samples *measure_three(int64_t counts[3], icd_measure_opts opts)
+{
+    icd_arm arm[3] = {{"linear", count_step, &counts[0]},
+                      {"iterative", count_step, &counts[1]},
+                      {"gather", count_step, &counts[2]}};
+    icd_samples *s = NULL;
+    assert_ok(ctx, icd_measure_arms(ctx, arm, 3, &opts, &s));
+    return s;
+}
+
+static void takes_whole_designs_and_at_least_thirty(void **state)
+{
+    int64_t counts[3] = {0};
+    icd_measure_opts opts;
+    (void)state;
+    icd_options_init(&icd_measure_table, &opts);
+    opts.burst_ms = 0;
+    opts.ci_half_width = 1;
+    opts.warmup_iter = 3;
+    icd_samples *s = measure_three(counts, opts);
+    assert_int_equal(s->blocks % icd_i_design_rows(3), 0);
+    assert_in_range(s->blocks, 30, 36);
+    /* warm-up, then per block one discarded and `burst` timed steps */
+    for (int a = 0; a < 3; a++)
+        assert_int_equal(counts[a], 3 + s->blocks * (1 + s->burst[a]));
+    assert_non_null(strstr(s->stopped, "every interval"));
+    icd_samples_free(ctx, s);
+}
+
+static void stops_at_the_largest_number(void **state)
+{
+    int64_t counts[3] = {0};
+    icd_measure_opts opts;
+    (void)state;
+    icd_options_init(&icd_measure_table, &opts);
+    opts.burst_ms = 0;
+    opts.ci_half_width = 0;
+    opts.repeats = 50;
+    icd_samples *s = measure_three(counts, opts);
+    assert_int_equal(s->blocks, 48);
+    assert_non_null(strstr(s->stopped, "largest number"));
+    icd_samples_free(ctx, s);
+}
+
+static icd_status failing_step(icd_ctx *c, void *self)
+{
+    (void)c;
+    (void)self;
+    return ICD_EMEASURE;
+}
+
+static void failure_of_an_arm_ends_it(void **state)
+{
+    icd_arm arm = {"broken", failing_step, NULL};
+    icd_samples *s = NULL;
+    (void)state;
+    assert_int_equal(icd_measure_arms(ctx, &arm, 1, NULL, &s), ICD_EMEASURE);
+    assert_null(s);
+    icd_ctx_clear(ctx);
+}
+
+/* Hand-made samples: b is 20 % faster in every block, with noise shared by both arms. */
+static icd_samples *paired_samples(double factor)
+{
+    static char a[] = "linear", b[] = "iterative";
+    static char *names[2] = {a, b};
+    static double lat[80], start[80];
+    static int32_t position[80];
+    static int64_t burst[2] = {1, 1};
+    static icd_samples s;
+    for (int i = 0; i < 40; i++) {
+        double drift = 1 + .3 * sin(i);
+        lat[2 * i] = 10 * drift;
+        lat[2 * i + 1] = 10 * drift * factor * (1 + .002 * cos(7 * i));
+        position[2 * i] = i % 2;
+        position[2 * i + 1] = 1 - i % 2;
+        start[2 * i] = start[2 * i + 1] = i;
+    }
+    s = (icd_samples){2, 40, names, lat, position, start, burst, "test", 1};
+    return &s;
+}
+
+static void verdicts_follow_the_interval(void **state)
+{
+    icd_comparison c;
+    (void)state;
+    assert_ok(ctx,
+              icd_samples_compare(ctx, paired_samples(.8), "linear", "iterative", 1, &c));
+    assert_near(c.delta, -.2, .002);
+    assert_int_equal(c.verdict, ICD_VERDICT_FASTER);
+    assert_true(c.p_value < .001);
+    assert_ok(
+        ctx, icd_samples_compare(ctx, paired_samples(1.2), "linear", "iterative", 1, &c));
+    assert_int_equal(c.verdict, ICD_VERDICT_SLOWER);
+    /* 0.4 % slower excludes zero, but lies inside +-1 %: the same */
+    assert_ok(ctx, icd_samples_compare(ctx, paired_samples(1.004), "linear", "iterative",
+                                       1, &c));
+    assert_true(c.low > 0);
+    assert_int_equal(c.verdict, ICD_VERDICT_SAME);
+    assert_fails(ctx, ICD_EINVAL, "no arm 'dense'",
+                 icd_samples_compare(ctx, paired_samples(1), "linear", "dense", 1, &c));
+}
+
+static void csv_round_trip(void **state)
+{
+    icd_samples *s = paired_samples(.9), *back = NULL;
+    const char *path = icd_test_path("samples.csv");
+    (void)state;
+    assert_ok(ctx, icd_samples_write(ctx, s, path));
+    assert_ok(ctx, icd_samples_read(ctx, path, &back));
+    assert_int_equal(back->blocks, s->blocks);
+    assert_string_equal(back->stopped, "test");
+    for (int64_t i = 0; i < 80; i++) {
+        int64_t block = i / 2;
+        int64_t same =
+            strcmp(back->name[i % 2], s->name[i % 2]) == 0 ? i : block * 2 + 1 - i % 2;
+        assert_near(back->lat_ms[i], s->lat_ms[same], 1e-8);
+        assert_int_equal(back->position[i], s->position[same]);
+    }
+    icd_samples_free(ctx, back);
+}
+
+static void damaged_csv_is_refused(void **state)
+{
+    static const char *const BAD[] = {
+        "block,arm\n0,a,0,0,1\n",
+        "block,arm\n0,a,0,0,1,1\n1,b,0,0,1,1\n",
+        "block,arm\n0,a,0,0,1,1\n0,a,1,0,1,1\n",
+        "block,arm\n0,a,0,0,-1,1\n",
+        "block,arm\n0,a,0,0,1,1\n0,b,1,0,1,1\n1,a,0,0,1,1\n",
+        "",
+    };
+    const char *path = icd_test_path("bad.csv");
+    (void)state;
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        icd_samples *s = NULL;
+        assert_ok(ctx, icd_i_file_write(ctx, path, BAD[i], strlen(BAD[i])));
+        assert_fails(ctx, ICD_EDATA, "bad.csv:", icd_samples_read(ctx, path, &s));
+        assert_null(s);
+    }
+}
+
+static void absent_readings_say_why(void **state)
+{
+    icd_metric m;
+    (void)state;
+    assert_ok(ctx, icd_measure_l2(ctx, &m));
+    assert_int_equal(m.provenance, ICD_ABSENT);
+    assert_non_null(m.reason);
+    assert_ok(ctx, icd_measure_energy(ctx, &m));
+    assert_int_equal(m.provenance, ICD_ABSENT);
+    assert_non_null(m.reason);
+}
+
+static icd_status measure_once(icd_ctx *c, void *arg)
+{
+    int64_t count = 0;
+    icd_arm arm = {"only", count_step, &count};
+    icd_measure_opts opts;
+    icd_samples *s = NULL;
+    icd_comparison comparison;
+    (void)arg;
+    icd_options_init(&icd_measure_table, &opts);
+    opts.burst_ms = 0;
+    opts.repeats = 30;
+    icd_status status = icd_measure_arms(c, &arm, 1, &opts, &s);
+    if (status == ICD_OK)
+        status = icd_samples_compare(c, s, "only", "only", 1, &comparison);
+    icd_samples_free(c, s);
+    return status;
+}
+
+static void survives_failing_allocations(void **state)
+{
+    (void)state;
+    icd_test_failing_allocations(measure_once, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(design_is_balanced),
+        cmocka_unit_test(takes_whole_designs_and_at_least_thirty),
+        cmocka_unit_test(stops_at_the_largest_number),
+        cmocka_unit_test(failure_of_an_arm_ends_it),
+        cmocka_unit_test(verdicts_follow_the_interval),
+        cmocka_unit_test(csv_round_trip),
+        cmocka_unit_test(damaged_csv_is_refused),
+        cmocka_unit_test(absent_readings_say_why),
+        cmocka_unit_test(survives_failing_allocations),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
