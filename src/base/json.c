@@ -16,8 +16,8 @@ static icd_status fail_parse(icd_ctx *ctx, const char *place, json_error_t *erro
     return icd_i_fail(ctx, ICD_EDATA, where, NULL, "not JSON: %s", error->text);
 }
 
-icd_status icd_i_json_parse(icd_ctx *ctx, const char *text, size_t size, const char *place,
-                            json_t **out)
+icd_status icd_i_json_parse(icd_ctx *ctx, const char *text, size_t size,
+                            const char *place, json_t **out)
 {
     json_error_t error = {0};
     *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
@@ -160,14 +160,22 @@ done:
 static icd_status put_value(printer *p, const json_t *value, int depth)
 {
     switch (json_typeof(value)) {
-    case JSON_OBJECT: return put_object(p, value, depth);
-    case JSON_ARRAY: return put_array(p, value, depth);
-    case JSON_STRING: return put_string(p, json_string_value(value));
-    case JSON_REAL: return put_real(p, json_real_value(value));
-    case JSON_TRUE: return put(p, "true");
-    case JSON_FALSE: return put(p, "false");
-    case JSON_NULL: return put(p, "null");
-    case JSON_INTEGER: break;
+    case JSON_OBJECT:
+        return put_object(p, value, depth);
+    case JSON_ARRAY:
+        return put_array(p, value, depth);
+    case JSON_STRING:
+        return put_string(p, json_string_value(value));
+    case JSON_REAL:
+        return put_real(p, json_real_value(value));
+    case JSON_TRUE:
+        return put(p, "true");
+    case JSON_FALSE:
+        return put(p, "false");
+    case JSON_NULL:
+        return put(p, "null");
+    case JSON_INTEGER:
+        break;
     }
     return icd_i_text_printf(p->ctx, &p->text, "%" JSON_INTEGER_FORMAT,
                              json_integer_value(value));
@@ -208,8 +216,8 @@ static const char *type_name(json_type type)
 static icd_status fail_type(icd_ctx *ctx, const json_t *member, const char *key,
                             const char *place, const char *expected)
 {
-    return icd_i_fail(ctx, ICD_EDATA, place, NULL, "member '%s': found %s, expected %s", key,
-                      member ? type_name(json_typeof(member)) : "nothing", expected);
+    return icd_i_fail(ctx, ICD_EDATA, place, NULL, "member '%s': found %s, expected %s",
+                      key, member ? type_name(json_typeof(member)) : "nothing", expected);
 }
 
 static bool same_type(json_type found, json_type expected)
@@ -219,14 +227,15 @@ static bool same_type(json_type found, json_type expected)
     return found == expected;
 }
 
-icd_status icd_i_json_member(icd_ctx *ctx, const json_t *object, const char *key, json_type type,
-                             const char *place, json_t **out)
+icd_status icd_i_json_member(icd_ctx *ctx, const json_t *object, const char *key,
+                             json_type type, const char *place, json_t **out)
 {
     json_t *member = json_object_get(object, key);
     *out = NULL;
     if (!member || !same_type(json_typeof(member), type)) {
         bool boolean = type == JSON_TRUE || type == JSON_FALSE;
-        return fail_type(ctx, member, key, place, boolean ? "true or false" : type_name(type));
+        return fail_type(ctx, member, key, place,
+                         boolean ? "true or false" : type_name(type));
     }
     *out = member;
     return ICD_OK;
@@ -242,8 +251,8 @@ icd_status icd_i_json_int(icd_ctx *ctx, const json_t *object, const char *key,
     int64_t value = json_integer_value(member);
     if (value < low || value > high)
         return icd_i_fail(ctx, ICD_EDATA, place, NULL,
-                          "member '%s': found %lld, expected an integer in %lld..%lld", key,
-                          (long long)value, (long long)low, (long long)high);
+                          "member '%s': found %lld, expected an integer in %lld..%lld",
+                          key, (long long)value, (long long)low, (long long)high);
     *out = value;
     return ICD_OK;
 }

@@ -15,8 +15,10 @@ static int32_t least(int32_t a, int32_t b)
     return a < b ? a : b;
 }
 
-/* One row of the table: row[0] is the new one, row[1] the one before, row[2] the one before that. */
-static void fill_row(int32_t *const row[3], const char *a, int32_t i, const char *b, int32_t m)
+/* One row of the table: row[0] is the new one, row[1] the one before, row[2] the one
+ * before that. */
+static void fill_row(int32_t *const row[3], const char *a, int32_t i, const char *b,
+                     int32_t m)
 {
     row[0][0] = i;
     for (int32_t j = 1; j <= m; j++) {

@@ -57,7 +57,8 @@ static int64_t choice_index(const icd_option *row, const char *text)
     int length = 0;
     const char *choice;
     for (int64_t i = 0; (choice = icd_i_option_choice(row, i, &length)); i++)
-        if (strlen(text) == (size_t)length && !memcmp(text, choice, (size_t)length)) return i;
+        if (strlen(text) == (size_t)length && !memcmp(text, choice, (size_t)length))
+            return i;
     return -1;
 }
 
@@ -68,7 +69,8 @@ bool icd_i_option_allows(const icd_option *row, const char *item)
 
 static bool in_range(const icd_option *row, double value)
 {
-    return isfinite(value) && (row->min == row->max || (value >= row->min && value <= row->max));
+    return isfinite(value) &&
+           (row->min == row->max || (value >= row->min && value <= row->max));
 }
 
 static bool store_bool(const char *text, bool *out)
@@ -111,13 +113,20 @@ bool icd_i_option_store(const icd_option *row, const char *text, void *opts)
 {
     void *field = field_of(row, opts);
     switch (row->type) {
-    case ICD_OPTION_BOOL: return store_bool(text, field);
+    case ICD_OPTION_BOOL:
+        return store_bool(text, field);
     case ICD_OPTION_INT:
-    case ICD_OPTION_INT64: return store_int(row, text, field);
-    case ICD_OPTION_REAL: return store_real(row, text, field);
-    case ICD_OPTION_ENUM: return store_enum(row, text, field);
-    case ICD_OPTION_STRING: *(const char **)field = text; return true;
-    case ICD_OPTION_LIST: break;
+    case ICD_OPTION_INT64:
+        return store_int(row, text, field);
+    case ICD_OPTION_REAL:
+        return store_real(row, text, field);
+    case ICD_OPTION_ENUM:
+        return store_enum(row, text, field);
+    case ICD_OPTION_STRING:
+        *(const char **)field = text;
+        return true;
+    case ICD_OPTION_LIST:
+        break;
     }
     return false;
 }
@@ -135,8 +144,11 @@ static void describe_choices(const icd_option *row, char *out, size_t size)
     for (int64_t i = 0; (choice = icd_i_option_choice(row, i, &length)); i++) {
         bool last = choice[length] == 0;
         char word[64];
-        snprintf(word, sizeof word, "%s%.*s", i == 0 ? "" : last ? " or " : ", ", length,
-                 choice);
+        snprintf(word, sizeof word, "%s%.*s",
+                 i == 0 ? ""
+                 : last ? " or "
+                        : ", ",
+                 length, choice);
         add_text(out, size, word);
     }
 }
@@ -159,11 +171,13 @@ static void describe_range(const icd_option *row, char *out, size_t size)
 /* "an integer in 1..65536", "auto, T, cut or J" */
 static void describe(const icd_option *row, char *out, size_t size)
 {
-    static const char *const NOUN[] = {
-        [ICD_OPTION_BOOL] = "true or false", [ICD_OPTION_INT] = "an integer",
-        [ICD_OPTION_INT64] = "an integer",   [ICD_OPTION_REAL] = "a number",
-        [ICD_OPTION_ENUM] = "",              [ICD_OPTION_STRING] = "a string",
-        [ICD_OPTION_LIST] = "a list"};
+    static const char *const NOUN[] = {[ICD_OPTION_BOOL] = "true or false",
+                                       [ICD_OPTION_INT] = "an integer",
+                                       [ICD_OPTION_INT64] = "an integer",
+                                       [ICD_OPTION_REAL] = "a number",
+                                       [ICD_OPTION_ENUM] = "",
+                                       [ICD_OPTION_STRING] = "a string",
+                                       [ICD_OPTION_LIST] = "a list"};
     snprintf(out, size, "%s", NOUN[row->type]);
     if (row->type == ICD_OPTION_LIST && row->choices) add_text(out, size, " of ");
     describe_choices(row, out, size);
@@ -175,16 +189,17 @@ static void describe(const icd_option *row, char *out, size_t size)
 }
 
 icd_status icd_i_option_refuse(icd_ctx *ctx, const icd_option_table *table,
-                               const icd_option *row, const char *place, const char *found,
-                               const char *hint)
+                               const icd_option *row, const char *place,
+                               const char *found, const char *hint)
 {
     char name[ICD_OPTION_NAME], expected[512];
     icd_i_option_name(table, row, name);
     describe(row, expected, sizeof expected);
     if (!place)
-        return icd_i_fail(ctx, ICD_EINVAL, name, hint, "found %s, expected %s", found, expected);
-    return icd_i_fail(ctx, ICD_EINVAL, place, hint, "%s: found %s, expected %s", name, found,
-                      expected);
+        return icd_i_fail(ctx, ICD_EINVAL, name, hint, "found %s, expected %s", found,
+                          expected);
+    return icd_i_fail(ctx, ICD_EINVAL, place, hint, "%s: found %s, expected %s", name,
+                      found, expected);
 }
 
 static bool is_old_bool(const char *text)
@@ -196,7 +211,8 @@ static bool is_old_bool(const char *text)
 }
 
 icd_status icd_i_option_refuse_text(icd_ctx *ctx, const icd_option_table *table,
-                                    const icd_option *row, const char *place, const char *text)
+                                    const icd_option *row, const char *place,
+                                    const char *text)
 {
     char found[96];
     const char *hint = NULL;
@@ -211,7 +227,8 @@ icd_status icd_i_option_refuse_text(icd_ctx *ctx, const icd_option_table *table,
     return icd_i_option_refuse(ctx, table, row, place, found, hint);
 }
 
-/* A list's default can be unset or one item: the row itself then serves as the list's storage. */
+/* A list's default can be unset or one item: the row itself then serves as the list's
+ * storage. */
 static bool store_default(const icd_option *row, void *opts)
 {
     if (!row->def) return true;
@@ -289,17 +306,20 @@ static icd_status check_list(icd_ctx *ctx, const icd_option_table *table,
     return ICD_OK;
 }
 
-static icd_status check_row(icd_ctx *ctx, const icd_option_table *table, const icd_option *row,
-                            const void *opts)
+static icd_status check_row(icd_ctx *ctx, const icd_option_table *table,
+                            const icd_option *row, const void *opts)
 {
     switch (row->type) {
     case ICD_OPTION_INT:
     case ICD_OPTION_INT64:
     case ICD_OPTION_REAL:
-    case ICD_OPTION_ENUM: return check_number(ctx, table, row, opts);
-    case ICD_OPTION_LIST: return check_list(ctx, table, row, opts);
+    case ICD_OPTION_ENUM:
+        return check_number(ctx, table, row, opts);
+    case ICD_OPTION_LIST:
+        return check_list(ctx, table, row, opts);
     case ICD_OPTION_BOOL:
-    case ICD_OPTION_STRING: break;
+    case ICD_OPTION_STRING:
+        break;
     }
     return ICD_OK;
 }
@@ -309,11 +329,12 @@ static icd_status fail_size(icd_ctx *ctx, const icd_option_table *table, size_t 
     const char *hint = size ? "build against the headers of this library"
                             : "start from icd_options_init() and change its fields";
     return icd_i_fail(ctx, ICD_EINVAL, table->section, hint,
-                      "options struct: found size %zu, expected %zu", size, table->struct_size);
+                      "options struct: found size %zu, expected %zu", size,
+                      table->struct_size);
 }
 
-icd_status icd_options_resolve(icd_ctx *ctx, const icd_option_table *table, const void *in,
-                               void *out)
+icd_status icd_options_resolve(icd_ctx *ctx, const icd_option_table *table,
+                               const void *in, void *out)
 {
     size_t size = 0;
     icd_status status = ICD_OK;
@@ -323,15 +344,16 @@ icd_status icd_options_resolve(icd_ctx *ctx, const icd_option_table *table, cons
         return fail_size(ctx, table, size);
     icd_options_init(table, out);
     if (defaults) return ICD_OK;
-    /* a caller built against an older header has a shorter struct: the rest keeps its defaults */
+    /* a caller built against an older header has a shorter struct: the rest keeps its
+     * defaults */
     memcpy((char *)out + sizeof size, (const char *)in + sizeof size, size - sizeof size);
     for (int32_t i = 0; i < table->rows && status == ICD_OK; i++)
         status = check_row(ctx, table, &table->row[i], out);
     return status;
 }
 
-static icd_status fail_unknown(icd_ctx *ctx, const icd_option_table *table, const char *name,
-                               const char *place)
+static icd_status fail_unknown(icd_ctx *ctx, const icd_option_table *table,
+                               const char *name, const char *place)
 {
     const char *best = NULL;
     char hint[ICD_OPTION_NAME + 32];
@@ -377,13 +399,20 @@ json_t *icd_i_option_json(const icd_option *row, const void *opts)
     const void *field = const_field_of(row, opts);
     int length = 0;
     switch (row->type) {
-    case ICD_OPTION_BOOL: return json_boolean(*(const bool *)field);
-    case ICD_OPTION_INT: return json_integer(*(const int32_t *)field);
-    case ICD_OPTION_INT64: return json_integer(*(const int64_t *)field);
-    case ICD_OPTION_REAL: return json_real(*(const double *)field);
-    case ICD_OPTION_STRING: return string_json(*(const char *const *)field);
-    case ICD_OPTION_LIST: return list_json(field);
-    case ICD_OPTION_ENUM: break;
+    case ICD_OPTION_BOOL:
+        return json_boolean(*(const bool *)field);
+    case ICD_OPTION_INT:
+        return json_integer(*(const int32_t *)field);
+    case ICD_OPTION_INT64:
+        return json_integer(*(const int64_t *)field);
+    case ICD_OPTION_REAL:
+        return json_real(*(const double *)field);
+    case ICD_OPTION_STRING:
+        return string_json(*(const char *const *)field);
+    case ICD_OPTION_LIST:
+        return list_json(field);
+    case ICD_OPTION_ENUM:
+        break;
     }
     const char *choice = icd_i_option_choice(row, *(const int32_t *)field, &length);
     assert(choice && "an enum field holds an index into its choices");

@@ -18,7 +18,8 @@ typedef struct applier {
 void icd_i_config_init(const icd_schema *schema, void *config)
 {
     for (int32_t i = 0; i < schema->sections; i++)
-        icd_options_init(schema->section[i].table, (char *)config + schema->section[i].offset);
+        icd_options_init(schema->section[i].table,
+                         (char *)config + schema->section[i].offset);
 }
 
 static void join(const char *path, const char *key, char out[ICD_OPTION_NAME])
@@ -40,7 +41,8 @@ static bool is_group(const icd_schema *schema, const char *path)
     if (!size) return true;
     for (int32_t i = 0; i < schema->sections; i++) {
         const char *prefix = schema->section[i].table->section;
-        if (!strncmp(prefix, path, size) && (!prefix[size] || prefix[size] == '.')) return true;
+        if (!strncmp(prefix, path, size) && (!prefix[size] || prefix[size] == '.'))
+            return true;
     }
     return false;
 }
@@ -72,9 +74,10 @@ static bool lies_in(const char *name, const char *path)
     return (size_t)(key - name) == size + 1 && !strncmp(name, path, size);
 }
 
-/* Where the level is right only its members can be meant; else the whole name is compared. */
-static bool guess_by_spelling(const icd_schema *schema, const char *name, const char *level,
-                              char best[ICD_OPTION_NAME])
+/* Where the level is right only its members can be meant; else the whole name is
+ * compared. */
+static bool guess_by_spelling(const icd_schema *schema, const char *name,
+                              const char *level, char best[ICD_OPTION_NAME])
 {
     char candidate[ICD_OPTION_NAME];
     bool known = is_group(schema, level), found = false;
@@ -108,14 +111,18 @@ static bool guess_by_place(const icd_schema *schema, const char *name,
 
 static icd_status fail_unknown(const applier *a, const char *place, const char *name)
 {
-    char level[ICD_OPTION_NAME], best[ICD_OPTION_NAME], hint[ICD_OPTION_NAME + 32];
+    char level[ICD_OPTION_NAME], best[ICD_OPTION_NAME], hint[2 * ICD_OPTION_NAME + 32];
     const char *key = last_part(name);
     snprintf(level, sizeof level, "%.*s", key == name ? 0 : (int)(key - name - 1), name);
     bool found = guess_by_spelling(a->schema, name, level, best) ||
                  guess_by_place(a->schema, name, best);
-    if (found) snprintf(hint, sizeof hint, "did you mean \"%s\"?", best);
+    if (found && !strcmp(best, name))
+        snprintf(hint, sizeof hint, "write \"%s:\" and \"%s:\" below it", level, key);
+    else if (found)
+        snprintf(hint, sizeof hint, "did you mean \"%s\"?", best);
     return icd_i_fail(a->ctx, ICD_EINVAL, place,
-                      found ? hint : "`icd schema` lists every key", "unknown key \"%s\"", name);
+                      found ? hint : "`icd schema` lists every key", "unknown key \"%s\"",
+                      name);
 }
 
 static void place_of(const applier *a, const icd_node *node, char out[1024])
@@ -135,14 +142,15 @@ static void *struct_of(const applier *a, const icd_section *section)
     return (char *)a->config + section->offset;
 }
 
-static bool store_string(const applier *a, const icd_option *row, const char *text, void *opts)
+static bool store_string(const applier *a, const icd_option *row, const char *text,
+                         void *opts)
 {
     const char *copy = icd_i_arena_strdup(a->ctx, a->arena, text);
     return copy && icd_i_option_store(row, copy, opts);
 }
 
-static icd_status set_list(const applier *a, const icd_section *section, const icd_option *row,
-                           const icd_node *list, const char *place)
+static icd_status set_list(const applier *a, const icd_section *section,
+                           const icd_option *row, const icd_node *list, const char *place)
 {
     int64_t count = 0;
     for (const icd_node *n = list->child; n; n = n->next) {
@@ -153,7 +161,8 @@ static icd_status set_list(const applier *a, const icd_section *section, const i
             return icd_i_option_refuse_text(a->ctx, section->table, row, place, n->text);
         count++;
     }
-    const char **item = icd_i_arena_alloc(a->ctx, a->arena, (size_t)(count + 1) * sizeof *item);
+    const char **item =
+        icd_i_arena_alloc(a->ctx, a->arena, (size_t)(count + 1) * sizeof *item);
     if (!item) return ICD_ENOMEM;
     int64_t i = 0;
     for (const icd_node *n = list->child; n; n = n->next, i++)
@@ -164,8 +173,8 @@ static icd_status set_list(const applier *a, const icd_section *section, const i
 }
 
 /* Null unsets what can be unset: strings and lists. */
-static icd_status set_null(const applier *a, const icd_section *section, const icd_option *row,
-                           const char *place)
+static icd_status set_null(const applier *a, const icd_section *section,
+                           const icd_option *row, const char *place)
 {
     void *field = (char *)struct_of(a, section) + row->offset;
     if (row->type == ICD_OPTION_STRING)
@@ -183,7 +192,8 @@ static bool takes_quotes(const icd_option *row)
 }
 
 static icd_status set_scalar(const applier *a, const icd_section *section,
-                             const icd_option *row, const icd_node *node, const char *place)
+                             const icd_option *row, const icd_node *node,
+                             const char *place)
 {
     void *opts = struct_of(a, section);
     if (!node->text) return set_null(a, section, row, place);
@@ -193,8 +203,8 @@ static icd_status set_scalar(const applier *a, const icd_section *section,
     if (row->type == ICD_OPTION_STRING)
         return store_string(a, row, node->text, opts) ? ICD_OK : ICD_ENOMEM;
     if (node->quoted && !takes_quotes(row))
-        return icd_i_option_refuse(a->ctx, section->table, row, place, "a string in quotes",
-                                   "remove the quotes");
+        return icd_i_option_refuse(a->ctx, section->table, row, place,
+                                   "a string in quotes", "remove the quotes");
     if (icd_i_option_store(row, node->text, opts)) return ICD_OK;
     return icd_i_option_refuse_text(a->ctx, section->table, row, place, node->text);
 }
@@ -252,7 +262,8 @@ icd_status icd_i_config_apply(icd_ctx *ctx, const icd_schema *schema, icd_arena 
     char where[1024];
     if (root->kind == ICD_NODE_MAP) return apply_map(&a, root, "");
     place_of(&a, root, where);
-    return icd_i_fail(ctx, ICD_EINVAL, where, NULL, "found %s, expected sections such as \"%s:\"",
+    return icd_i_fail(ctx, ICD_EINVAL, where, NULL,
+                      "found %s, expected sections such as \"%s:\"",
                       root->kind == ICD_NODE_LIST ? "a list" : "a single value",
                       schema->sections ? schema->section[0].table->section : "");
 }
@@ -313,8 +324,8 @@ static icd_status override_name(const applier *a, const char *name, const char *
     if (row) return set_from_text(a, section, row, value);
     if (*name && is_group(a->schema, name))
         return icd_i_fail(a->ctx, ICD_EINVAL, a->place, NULL,
-                          "\"%s\" is a section, expected one of its keys: %s.KEY=VALUE", name,
-                          name);
+                          "\"%s\" is a section, expected one of its keys: %s.KEY=VALUE",
+                          name, name);
     return fail_unknown(a, a->place, name);
 }
 

@@ -99,8 +99,10 @@ static int put_range(json_t *object, const icd_option *row)
         low = fmax(low, INT32_MIN);
         high = fmin(high, INT32_MAX);
     }
-    if (isfinite(low)) bad |= json_object_set_new(object, "minimum", bound_json(row, low));
-    if (isfinite(high)) bad |= json_object_set_new(object, "maximum", bound_json(row, high));
+    if (isfinite(low))
+        bad |= json_object_set_new(object, "minimum", bound_json(row, low));
+    if (isfinite(high))
+        bad |= json_object_set_new(object, "maximum", bound_json(row, high));
     return bad;
 }
 
@@ -118,7 +120,8 @@ static int put_choices(json_t *object, const icd_option *row)
 static int put_description(json_t *object, const icd_option *row)
 {
     const char *help = row->help ? row->help : "";
-    json_t *text = row->unit ? json_sprintf("%s (unit: %s)", help, row->unit) : json_string(help);
+    json_t *text =
+        row->unit ? json_sprintf("%s (unit: %s)", help, row->unit) : json_string(help);
     return json_object_set_new(object, "description", text);
 }
 
@@ -151,11 +154,13 @@ static int close_levels(json_t *root, const char *path)
     }
 }
 
-static bool section_schema(const icd_option_table *table, const void *defaults, json_t *root)
+static bool section_schema(const icd_option_table *table, const void *defaults,
+                           json_t *root)
 {
     json_t *object = icd_i_option_object(root, table->section, "properties");
     int bad = close_levels(root, table->section);
-    if (table->help) bad |= json_object_set_new(object, "description", json_string(table->help));
+    if (table->help)
+        bad |= json_object_set_new(object, "description", json_string(table->help));
     json_t *properties = icd_i_option_object(object, "properties", NULL);
     for (int32_t i = 0; i < table->rows; i++)
         bad |= json_object_set_new(properties, table->row[i].name,
@@ -166,7 +171,8 @@ static bool section_schema(const icd_option_table *table, const void *defaults, 
 static icd_status add_section(icd_ctx *ctx, const icd_option_table *table, json_t *root)
 {
     char *defaults = NULL;
-    icd_status status = icd_i_alloc(ctx, (int64_t)table->struct_size, 1, (void **)&defaults);
+    icd_status status =
+        icd_i_alloc(ctx, (int64_t)table->struct_size, 1, (void **)&defaults);
     if (status != ICD_OK) return status;
     icd_options_init(table, defaults);
     if (!section_schema(table, defaults, root)) status = fail_memory(ctx);
@@ -178,8 +184,8 @@ icd_status icd_i_config_schema(icd_ctx *ctx, const icd_schema *schema, json_t **
 {
     json_t *root =
         json_pack("{s:s, s:s, s:s, s:b, s:{}}", "$schema",
-                  "https://json-schema.org/draft/2020-12/schema", "title", schema->title, "type",
-                  "object", "additionalProperties", 0, "properties");
+                  "https://json-schema.org/draft/2020-12/schema", "title", schema->title,
+                  "type", "object", "additionalProperties", 0, "properties");
     icd_status status = root ? ICD_OK : fail_memory(ctx);
     *out = NULL;
     for (int32_t i = 0; i < schema->sections && status == ICD_OK; i++)

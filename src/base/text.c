@@ -15,7 +15,8 @@ void icd_i_text_release(icd_ctx *ctx, icd_text *text)
 
 static icd_status reserve(icd_ctx *ctx, icd_text *text, int64_t more)
 {
-    return icd_i_grow(ctx, (void **)&text->data, &text->capacity, text->size + more + 1, 1);
+    return icd_i_grow(ctx, (void **)&text->data, &text->capacity, text->size + more + 1,
+                      1);
 }
 
 icd_status icd_i_text_add(icd_ctx *ctx, icd_text *text, const char *bytes, int64_t size)

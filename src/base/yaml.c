@@ -26,7 +26,8 @@ typedef struct builder {
     icd_node *root;
 } builder;
 
-static icd_status fail_at(builder *b, yaml_mark_t mark, const char *hint, const char *text)
+static icd_status fail_at(builder *b, yaml_mark_t mark, const char *hint,
+                          const char *text)
 {
     char where[1024];
     snprintf(where, sizeof where, "%s:%zu:%zu", b->place, mark.line + 1, mark.column + 1);
@@ -38,10 +39,12 @@ static icd_status fail_parser(builder *b, const yaml_parser_t *parser)
     char text[256];
     const char *problem = parser->problem ? parser->problem : "not YAML";
     if (parser->error == YAML_MEMORY_ERROR)
-        return icd_i_fail(b->ctx, ICD_ENOMEM, b->place, NULL, "not enough memory to read YAML");
+        return icd_i_fail(b->ctx, ICD_ENOMEM, b->place, NULL,
+                          "not enough memory to read YAML");
     if (parser->error == YAML_READER_ERROR) {
         snprintf(text, sizeof text, "%s, byte %zu", b->place, parser->problem_offset);
-        return icd_i_fail(b->ctx, ICD_EDATA, text, "save the file as UTF-8", "%s", problem);
+        return icd_i_fail(b->ctx, ICD_EDATA, text, "save the file as UTF-8", "%s",
+                          problem);
     }
     snprintf(text, sizeof text, "%s%s%s", parser->context ? parser->context : "",
              parser->context ? ": " : "", problem);
@@ -82,18 +85,19 @@ static icd_node *add_node(builder *b, icd_node_kind kind, yaml_mark_t mark)
 
 bool icd_i_yaml_is_null(const char *text)
 {
-    return !*text || !strcmp(text, "~") || !strcmp(text, "null") || !strcmp(text, "Null") ||
-           !strcmp(text, "NULL");
+    return !*text || !strcmp(text, "~") || !strcmp(text, "null") ||
+           !strcmp(text, "Null") || !strcmp(text, "NULL");
 }
 
-static icd_status refuse_marks(builder *b, const yaml_char_t *anchor, const yaml_char_t *tag,
-                               yaml_mark_t mark)
+static icd_status refuse_marks(builder *b, const yaml_char_t *anchor,
+                               const yaml_char_t *tag, yaml_mark_t mark)
 {
     if (anchor)
         return fail_at(b, mark, "repeat the value instead",
                        "found an anchor (&), expected a plain value");
     if (tag)
-        return fail_at(b, mark, "leave it out", "found a tag (!), expected a plain value");
+        return fail_at(b, mark, "leave it out",
+                       "found a tag (!), expected a plain value");
     return ICD_OK;
 }
 
@@ -155,7 +159,8 @@ static icd_status fail_duplicate(builder *b, const icd_node *first, const icd_no
     char where[1024];
     snprintf(where, sizeof where, "%s:%d:%d", b->place, again->line, again->column);
     return icd_i_fail(b->ctx, ICD_EDATA, where, "keep one of them",
-                      "key '%s' is there twice, first on line %d", again->key, first->line);
+                      "key '%s' is there twice, first on line %d", again->key,
+                      first->line);
 }
 
 /* By sorting, so that a hostile file of many keys costs n log n. */
@@ -191,7 +196,8 @@ static icd_status on_event(builder *b, const yaml_event_t *e)
     case YAML_ALIAS_EVENT:
         return fail_at(b, e->start_mark, "repeat the value instead",
                        "found an alias (*), expected a plain value");
-    case YAML_SCALAR_EVENT: return on_scalar(b, e);
+    case YAML_SCALAR_EVENT:
+        return on_scalar(b, e);
     case YAML_SEQUENCE_START_EVENT:
         return on_start(b, ICD_NODE_LIST, e->data.sequence_start.anchor,
                         e->data.sequence_start.tag, e->start_mark);
@@ -199,8 +205,10 @@ static icd_status on_event(builder *b, const yaml_event_t *e)
         return on_start(b, ICD_NODE_MAP, e->data.mapping_start.anchor,
                         e->data.mapping_start.tag, e->start_mark);
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: return on_end(b);
-    default: return ICD_OK;
+    case YAML_MAPPING_END_EVENT:
+        return on_end(b);
+    default:
+        return ICD_OK;
     }
 }
 
