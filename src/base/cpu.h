@@ -9,9 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum icd_isa { ICD_ISA_REF = 0, ICD_ISA_AVX2, ICD_ISA_AVX512, ICD_ISA_VNNI, ICD_ISA_COUNT } icd_isa;
+typedef enum icd_isa {
+    ICD_ISA_REF = 0,
+    ICD_ISA_AVX2,
+    ICD_ISA_AVX512,
+    ICD_ISA_VNNI,
+    ICD_ISA_COUNT
+} icd_isa;
 
-/** True where CPU and operating system support the level (VNNI: AVX-512 F, BW, VL and VNNI). */
+/**
+ * True where CPU and operating system support the level. AVX2: AVX2 and FMA; AVX512: F,
+ * BW, VL and DQ; VNNI: those and AVX512-VNNI.
+ */
 bool icd_i_cpu_has(icd_isa isa);
 
 /** The best level this CPU has. */

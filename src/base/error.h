@@ -21,14 +21,15 @@
  * @param hint  [in] what to do; NULL: none
  * @param fmt   [in] what was found and what was expected; no full stop at the end
  */
-icd_status icd_i_fail(icd_ctx *ctx, icd_status status, const char *place, const char *hint,
-                      const char *fmt, ...) ICD_PRINTF(5, 6);
+icd_status icd_i_fail(icd_ctx *ctx, icd_status status, const char *place,
+                      const char *hint, const char *fmt, ...) ICD_PRINTF(5, 6);
 
 /** Like icd_i_fail for a system call: appends strerror(err). */
 icd_status icd_i_fail_errno(icd_ctx *ctx, icd_status status, const char *place, int err,
                             const char *fmt, ...) ICD_PRINTF(5, 6);
 
-/** Replaces the place of the last error by "outer: place", for callers that know the file. */
+/** Replaces the place of the last error by "outer: place", for callers that know the
+ * file. */
 icd_status icd_i_fail_within(icd_ctx *ctx, icd_status status, const char *outer);
 
 void icd_i_warn(icd_ctx *ctx, const char *fmt, ...) ICD_PRINTF(2, 3);
@@ -49,10 +50,10 @@ void icd_i_emit(icd_ctx *ctx, const icd_event *event);
 /** Count of events emitted and the seconds spent emitting them (their overhead). */
 void icd_i_emit_cost(const icd_ctx *ctx, int64_t *events, double *seconds);
 
-#define ICD_TRY(expr)                                                                     \
-    do {                                                                                  \
-        status = (expr);                                                                  \
-        if (status != ICD_OK) goto done;                                                  \
+#define ICD_TRY(expr)                                                                    \
+    do {                                                                                 \
+        status = (expr);                                                                 \
+        if (status != ICD_OK) goto done;                                                 \
     } while (0)
 
 #endif

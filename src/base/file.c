@@ -33,32 +33,36 @@ static icd_status open_input(icd_ctx *ctx, const char *path, int *fd, struct sta
     return icd_i_fail_errno(ctx, ICD_EIO, path, err, "cannot open the file");
 }
 
+/* Doubles a region of anonymous pages. */
+static bool add_pages(char **data, size_t *room)
+{
+    size_t larger = *room ? 2 * *room : 1 << 16;
+    void *fresh = *room ? mremap(*data, *room, larger, MREMAP_MAYMOVE)
+                        : mmap(NULL, larger, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (fresh == MAP_FAILED) return false;
+    *data = fresh;
+    *room = larger;
+    return true;
+}
+
 /* Pipes and the like cannot be mapped: their bytes are collected in anonymous pages, so
- * that icd_i_map_close treats both alike. */
+ * that icd_i_map_close treats both alike. Returns errno or 0. */
 static int collect_pages(int fd, icd_map *map)
 {
-    size_t room = 0;
     char *data = NULL;
-    ssize_t got = 0;
-    for (;;) {
-        if (map->size == room) {
-            size_t larger = room ? 2 * room : 1 << 16;
-            void *fresh = data ? mremap(data, room, larger, MREMAP_MAYMOVE)
-                               : mmap(NULL, larger, PROT_READ | PROT_WRITE,
-                                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            if (fresh == MAP_FAILED) break;
-            data = fresh;
-            room = larger;
-        }
-        got = read_some(fd, data + map->size, room - map->size);
+    size_t room = 0, used = 0;
+    ssize_t got = -1;
+    while (used < room || add_pages(&data, &room)) {
+        got = read_some(fd, data + used, room - used);
         if (got <= 0) break;
-        map->size += (size_t)got;
+        used += (size_t)got;
     }
-    int err = got == 0 && map->size < room ? 0 : errno;
+    int err = got == 0 ? 0 : errno;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t keep = err ? 0 : (map->size + page - 1) / page * page;
-    if (data && keep < room) munmap(data + keep, room - keep);
-    if (keep) map->data = (unsigned char *)data;
+    size_t keep = err ? 0 : (used + page - 1) / page * page;
+    if (keep < room) munmap(data + keep, room - keep);
+    if (keep) *map = (icd_map){(unsigned char *)data, used, fd};
     return err;
 }
 

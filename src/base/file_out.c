@@ -2,9 +2,11 @@
 #include "base/file.h"
 #include "base/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,4 +229,27 @@ icd_status icd_i_out_close(icd_ctx *ctx, icd_out *out, bool publish)
     if (publish && out->err) status = write_error(ctx, out);
     discard(ctx, out);
     return status;
+}
+
+/* ".NAME.tmp.PID" or ".NAME.tmp.PID.N" of a process that is gone. */
+static bool is_left_behind(const char *name)
+{
+    const char *mark = NULL;
+    if (name[0] != '.') return false;
+    for (const char *at = strstr(name, ".tmp."); at; at = strstr(at + 1, ".tmp."))
+        mark = at;
+    if (!mark) return false;
+    char *end = NULL;
+    long pid = strtol(mark + 5, &end, 10);
+    if (*end == '.') strtol(end + 1, &end, 10);
+    return pid > 0 && *end == 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+void icd_i_out_sweep(const char *dir)
+{
+    DIR *folder = opendir(dir);
+    if (!folder) return;
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (is_left_behind(entry->d_name)) unlinkat(dirfd(folder), entry->d_name, 0);
+    closedir(folder);
 }

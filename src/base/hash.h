@@ -1,6 +1,7 @@
 /**
  * @file hash.h
- * XXH64 over several pieces (libxxhash); for caches, frames and checksums, not for security.
+ * XXH64 over several pieces (libxxhash); for caches, frames and checksums, not for
+ * security.
  */
 #ifndef ICD_BASE_HASH_H
 #define ICD_BASE_HASH_H

@@ -17,13 +17,15 @@ void icd_i_rng_init(icd_rng *rng, uint64_t seed, uint64_t stream);
 uint32_t icd_i_rng_u32(icd_rng *rng);
 uint64_t icd_i_rng_u64(icd_rng *rng);
 
-/** Uniform in [0, bound), without bias; bound > 0. @source Lemire (2019), 10.1145/3230636 */
+/** Uniform in [0, bound), without bias; bound > 0. @source Lemire (2019), 10.1145/3230636
+ */
 int64_t icd_i_rng_below(icd_rng *rng, int64_t bound);
 
 /** Uniform in [0, 1) with 53 bits. */
 double icd_i_rng_unit(icd_rng *rng);
 
-/** Standard normal (Marsaglia polar; no libm-dependent tables). */
+/** Standard normal (Marsaglia polar); the same bits on every machine, unlike with libm's
+ * log. */
 double icd_i_rng_normal(icd_rng *rng);
 
 /** Fisher-Yates. */
