@@ -17,6 +17,13 @@ if(ICD_SANITIZE)
     target_link_options(icd_flags INTERFACE -fsanitize=${ICD_SANITIZE})
 endif()
 
+# The counters that guide libFuzzer (fuzz/README.md); clang only.
+option(ICD_FUZZER "Instrument the library for libFuzzer" OFF)
+if(ICD_FUZZER)
+    target_compile_options(icd_flags INTERFACE -fsanitize=fuzzer-no-link)
+    target_link_options(icd_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # icd_layer(base DEPENDS ... LIBS ...): one static library per folder of src/. A folder sees only the
 # folders named in DEPENDS, so a forbidden include fails to link as well as in tools/check_layers.py.
 function(icd_layer name)
