@@ -11,7 +11,8 @@ typedef struct applier {
     icd_ctx *ctx;
     const icd_schema *schema;
     icd_arena *arena;
-    const char *place;
+    const char
+        *place; /* of the document; NULL for an override, whose errors name the key */
     void *config;
 } applier;
 
@@ -332,12 +333,13 @@ static icd_status override_name(const applier *a, const char *name, const char *
 icd_status icd_i_config_override(icd_ctx *ctx, const icd_schema *schema, icd_arena *arena,
                                  const char *assignment, void *config)
 {
-    applier a = {ctx, schema, arena, "--override", config};
+    applier a = {ctx, schema, arena, NULL, config};
     char name[ICD_OPTION_NAME];
     const char *equals = strchr(assignment, '=');
     if (!equals)
-        return icd_i_fail(ctx, ICD_EINVAL, a.place, NULL,
-                          "found '%.128s', expected section.key=value", assignment);
+        return icd_i_fail(ctx, ICD_EINVAL, NULL, NULL,
+                          "override: found '%.128s', expected section.key=value",
+                          assignment);
     snprintf(name, sizeof name, "%.*s", (int)(equals - assignment), assignment);
     return override_name(&a, name, equals + 1);
 }

@@ -357,6 +357,69 @@ static void npy_files(void **state)
     icd_i_free(ctx, bytes);
 }
 
+/* The seeds of fuzz/ were written by NumPy (fuzz/make_seeds.py). */
+static char *numpy_file(icd_ctx *ctx, const char *name, size_t *size)
+{
+    char path[1024], *bytes = NULL;
+    snprintf(path, sizeof path, ICD_SOURCE_DIR "/fuzz/corpus/npz/%s", name);
+    assert_ok(ctx, icd_i_file_read(ctx, path, &bytes, size));
+    return bytes;
+}
+
+static void reads_numpy_arrays(void **state)
+{
+    static const struct {
+        const char *name;
+        char kind;
+        int32_t item, dims;
+        bool fortran;
+        double last;
+    } CASE[] = {
+        {"i2-big-endian.npy", 'i', 2, 2, false, 4},
+        {"f8-fortran.npy", 'f', 8, 2, true, 1},
+        {"f2-v2.npy", 'f', 2, 1, false, NAN},
+        {"bool-scalar.npy", 'b', 1, 0, false, 1},
+        {"text-v3.npy", 'U', 16, 1, false, 0},
+    };
+    icd_ctx *ctx = *state;
+    for (size_t i = 0; i < sizeof CASE / sizeof CASE[0]; i++) {
+        size_t size = 0;
+        icd_array a;
+        char *bytes = numpy_file(ctx, CASE[i].name, &size);
+        assert_ok(ctx, icd_i_npy_decode(ctx, bytes, size, CASE[i].name, &a));
+        double last = icd_i_array_real(&a, a.count - 1);
+        assert_int_equal(a.kind, CASE[i].kind);
+        assert_int_equal(a.item, CASE[i].item);
+        assert_int_equal(a.dims, CASE[i].dims);
+        assert_int_equal(a.fortran, CASE[i].fortran);
+        assert_true(last == CASE[i].last || (isnan(last) && isnan(CASE[i].last)));
+        icd_i_array_release(ctx, &a);
+        icd_i_free(ctx, bytes);
+    }
+}
+
+static void reads_numpy_archives(void **state)
+{
+    static const char *const NAME[] = {"csr-stored.npz", "csr-deflated.npz"};
+    icd_ctx *ctx = *state;
+    for (int i = 0; i < 2; i++) {
+        size_t size = 0;
+        icd_npz *npz = NULL;
+        icd_array a;
+        char *bytes = numpy_file(ctx, NAME[i], &size);
+        assert_ok(ctx, icd_i_npz_open_memory(ctx, bytes, size, NAME[i], &npz));
+        assert_ok(ctx, icd_i_npz_get(ctx, npz, "data", &a));
+        assert_int_equal(a.count, 3);
+        assert_true(icd_i_array_real(&a, 2) == 0.25);
+        icd_i_array_release(ctx, &a);
+        assert_ok(ctx, icd_i_npz_get(ctx, npz, "format", &a));
+        assert_memory_equal(a.data, "csr", 3);
+        icd_i_array_release(ctx, &a);
+        icd_i_npz_close(ctx, npz);
+        icd_i_free(ctx, bytes);
+    }
+}
+
 static icd_status write_and_read(icd_ctx *ctx, void *arg)
 {
     icd_npz *npz = NULL;
@@ -408,6 +471,8 @@ int main(void)
         cmocka_unit_test(lying_sizes_allocate_nothing),
         cmocka_unit_test(unfit_archives),
         cmocka_unit_test(npy_files),
+        cmocka_unit_test(reads_numpy_arrays),
+        cmocka_unit_test(reads_numpy_archives),
         cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

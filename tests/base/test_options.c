@@ -292,16 +292,15 @@ static void overrides(void **state)
     assert_int_equal(t->arms.count, 0);
     assert_fails(f->ctx, ICD_EINVAL, "found nothing, expected a list",
                  override(f, "solver.arms=dense,,linear"));
-    assert_fails(
-        f->ctx, ICD_EINVAL,
-        "--override: unknown key \"sover.count\"; did you mean \"solver.count\"?",
-        override(f, "sover.count=1"));
-    assert_fails(f->ctx, ICD_EINVAL, "found 'solver.count', expected section.key=value",
+    assert_fails(f->ctx, ICD_EINVAL,
+                 "unknown key \"sover.count\"; did you mean \"solver.count\"?",
+                 override(f, "sover.count=1"));
+    assert_fails(f->ctx, ICD_EINVAL,
+                 "override: found 'solver.count', expected section.key=value",
                  override(f, "solver.count"));
     assert_fails(f->ctx, ICD_EINVAL, "\"graph\" is a section", override(f, "graph=1"));
     assert_fails(f->ctx, ICD_EINVAL, "unknown key", override(f, "=1"));
-    assert_fails(f->ctx, ICD_EINVAL,
-                 "--override: solver.count: found 'x', expected an integer",
+    assert_fails(f->ctx, ICD_EINVAL, "solver.count: found 'x', expected an integer",
                  override(f, "solver.count=x"));
 }
 
