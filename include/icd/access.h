@@ -64,6 +64,9 @@ int64_t icd_trace_n(const icd_trace_reader *reader);
 /** Name of the axis; "" where the trace names none. */
 const char *icd_trace_axis(const icd_trace_reader *reader);
 
+/** Frame of the indices; formats that name none: the checkpoint's. */
+uint64_t icd_trace_frame(const icd_trace_reader *reader);
+
 /**
  * The next item.
  * @param item [out] a view; count = -1 at the end
@@ -80,6 +83,9 @@ void icd_trace_close(icd_ctx *ctx, icd_trace_reader *reader);
  */
 icd_status icd_access_read(icd_ctx *ctx, const char *path, const icd_trace_opts *opts,
                            icd_access **out);
+
+/** Writes access sets as an ICD binary trace, axis and frame with them; atomic. */
+icd_status icd_access_write(icd_ctx *ctx, const icd_access *a, const char *path);
 
 /** Events [first, first + count) as a set of their own (a copy). */
 icd_status icd_access_slice(icd_ctx *ctx, const icd_access *a, int64_t first, int64_t count,

@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "core/perm_io.h"
 #include "core/spot.h"
 
 #include <inttypes.h>
@@ -36,7 +37,7 @@ static bool is_identity(const icd_perm *p)
 }
 
 /* Frame 0 is taken by the checkpoint, so no other order may be given it. */
-static uint64_t frame_made(const icd_perm *p)
+uint64_t icd_i_perm_frame_made(const icd_perm *p)
 {
     if (is_identity(p)) return p->from;
     uint64_t frame =
@@ -83,7 +84,7 @@ icd_status icd_perm_from_array(icd_ctx *ctx, const int32_t *old_of_new, int64_t 
     ICD_TRY(ICD_ALLOC(ctx, n, &slot_of));
     ICD_TRY(check_bijection(ctx, old_of_new, n, slot_of, place));
     if (n) memcpy(p->old_of_new, old_of_new, (size_t)n * sizeof *old_of_new);
-    p->to = frame_made(p);
+    p->to = icd_i_perm_frame_made(p);
     *out = p;
     p = NULL;
 done:
