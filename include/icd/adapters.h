@@ -6,7 +6,7 @@
 #ifndef ICD_ADAPTERS_H
 #define ICD_ADAPTERS_H
 
-#include <icd/ctx.h>
+#include <icd/matrix.h>
 #include <icd/options.h>
 
 #ifdef __cplusplus
@@ -43,13 +43,6 @@ typedef struct icd_quant_opts {
 
 extern const icd_option_table icd_sparsity_table;
 extern const icd_option_table icd_quant_table;
-
-/** A weight matrix [rows x cols] (out, in), row-major, borrowed. */
-typedef struct icd_matrix {
-    const char *name;
-    const float *w;
-    int64_t rows, cols;
-} icd_matrix;
 
 /** Activations that feed the matrix, from real input; borrowed; NULL pointers: not known.
  */
@@ -99,18 +92,10 @@ void icd_mask_free(icd_ctx *ctx, struct icd_mask *mask);
 /** Copies w with masked weights zeroed into `out` [rows x cols] of the caller. */
 void icd_mask_apply(const struct icd_mask *mask, const float *w, float *out);
 
-/** int8 weights with one scale per output row: w ~ q * scale. */
-typedef struct icd_quantized {
-    int64_t rows, cols;
-    int8_t *q;    /**< [rows x cols], -127..127 */
-    float *scale; /**< [rows]; 0 for an all-zero row */
-} icd_quantized;
-
 /** Quantises a matrix; a row with NaN or Inf is a no-op with its reason. */
 icd_status icd_apply_quant(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
                            const icd_quant_opts *opts, icd_quantized **out,
                            icd_transform_meta *meta);
-void icd_quantized_free(icd_ctx *ctx, icd_quantized *q);
 
 #ifdef __cplusplus
 }

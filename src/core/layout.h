@@ -11,6 +11,7 @@
 #define ICD_CORE_LAYOUT_H
 
 #include "core/mask.h"
+#include <icd/matrix.h>
 #include <icd/perm.h>
 
 typedef enum icd_kernel_kind {
@@ -25,6 +26,8 @@ typedef struct icd_layout_entry {
     char *group;  /**< owned; linears that share an input */
     int64_t rows, cols;
     icd_mask *mask; /**< owned; columns in the frame of the model; NULL: nothing masked */
+    const icd_quantized *quant; /**< borrowed; int8 weights, columns in the model's frame;
+                                     NULL: f32 from the model */
     icd_perm *order; /**< owned; local order of the input, from the model's frame; NULL:
                         identity */
     int32_t kernel;  /**< icd_kernel_kind */

@@ -5,32 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 
-void icd_quantized_free(icd_ctx *ctx, icd_quantized *q)
-{
-    if (!q) return;
-    icd_i_free(ctx, q->q);
-    icd_i_free(ctx, q->scale);
-    icd_i_free(ctx, q);
-}
-
-static icd_status quantized_new(icd_ctx *ctx, int64_t rows, int64_t cols,
-                                icd_quantized **out)
-{
-    icd_status status = ICD_OK;
-    icd_quantized *q = NULL;
-    *out = NULL;
-    ICD_TRY(ICD_ALLOC(ctx, 1, &q));
-    q->rows = rows;
-    q->cols = cols;
-    ICD_TRY(ICD_ALLOC(ctx, rows * cols, &q->q));
-    ICD_TRY(ICD_ALLOC(ctx, rows, &q->scale));
-    *out = q;
-    q = NULL;
-done:
-    icd_quantized_free(ctx, q);
-    return status;
-}
-
 /* The scale maps the largest magnitude to 127, so nothing saturates. False for NaN or
  * Inf. */
 static bool quantize_row(const float *w, int64_t cols, int8_t *q, float *scale)
@@ -75,7 +49,7 @@ static icd_status measure(icd_ctx *ctx, const icd_matrix *w, const icd_quantized
 static icd_status apply(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
                         icd_quantized **out, icd_transform_meta *meta)
 {
-    icd_status status = quantized_new(ctx, w->rows, w->cols, out);
+    icd_status status = icd_quantized_new(ctx, w->rows, w->cols, out);
     if (status != ICD_OK) return status;
     for (int64_t r = 0; r < w->rows; r++)
         if (!quantize_row(w->w + r * w->cols, w->cols, (*out)->q + r * w->cols,
