@@ -36,9 +36,9 @@ typedef struct icd_option {
     const char *name;   /**< as in YAML: "time_budget_s" */
     size_t offset;      /**< of the field in its struct */
     icd_option_type type;
-    const char *def;    /**< default as text; lists: comma-separated; NULL: unset */
-    double min, max;    /**< inclusive range of numbers; min == max: no range */
-    const char *choices; /**< ENUM: "auto|T|cut|J"; else NULL */
+    const char *def;    /**< default as text; NULL: zero, unset; LIST: NULL or one item */
+    double min, max;    /**< inclusive range of numbers, INFINITY: open; min == max: no range */
+    const char *choices; /**< ENUM: "auto|T|cut|J"; LIST: the items allowed, NULL: any */
     const char *unit;   /**< "s", "Hz"; NULL: none */
     const char *help;   /**< half a sentence */
 } icd_option;
@@ -55,7 +55,9 @@ typedef struct icd_option_table {
 void icd_options_init(const icd_option_table *table, void *opts);
 
 /**
- * Copies `in` to `out` with the rule above (NULL or all zero: defaults) and checks every range.
+ * Copies `in` to `out` (not the same struct) with the rule above (NULL or all zero: defaults) and
+ * checks every range. A struct of a smaller `size` comes from an older header: what it lacks gets
+ * its defaults.
  * @return ICD_OK | ICD_EINVAL naming section.field, what was found, what is allowed
  */
 icd_status icd_options_resolve(icd_ctx *ctx, const icd_option_table *table, const void *in,
