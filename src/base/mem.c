@@ -43,6 +43,7 @@ static void *aligned_zeroed(icd_ctx *ctx, size_t bytes)
 {
     size_t total = 0;
     if (!icd_i_add_size(bytes, ALIGNMENT + sizeof(void *), &total)) return NULL;
+    if (total > PTRDIFF_MAX) return NULL; /* pointer differences would not fit any more */
     char *raw = raw_zeroed(ctx, total);
     if (!raw) return NULL;
     uintptr_t first = (uintptr_t)raw + sizeof(void *);

@@ -136,9 +136,21 @@ static void workers_leave_signals_to_the_program(void **state)
     icd_ctx_free(t.ctx);
 }
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#endif
+
 static void a_fork_gets_its_own_workers(void **state)
 {
     (void)state;
+#ifdef UNDER_TSAN
+    print_message("skipped: ThreadSanitizer refuses threads in a fork\n");
+    skip();
+#endif
     tally t = {.ctx = ctx_with(2)};
     icd_i_parallel(t.ctx, 2, meet, &t);
     pid_t child = fork();
