@@ -273,6 +273,19 @@ static void targets_that_cannot_be(void **state)
 
 /* ---- the world's faults ---- */
 
+static void a_folder_takes_the_name_meanwhile(void **state)
+{
+    icd_ctx *ctx = *state;
+    const char *dir = folder(ctx, "race");
+    icd_out *out = NULL;
+    assert_ok(ctx, icd_i_out_open(ctx, icd_test_path("race/x"), &out));
+    assert_ok(ctx, icd_i_out_write(ctx, out, "x", 1));
+    folder(ctx, "race/x");
+    assert_fails(ctx, ICD_EIO, "race/x: cannot write the file: Is a directory",
+                 icd_i_out_close(ctx, out, true));
+    assert_int_equal(entries(dir), 1);
+}
+
 static int disk_is_full(icd_ctx *ctx, const char *path)
 {
     static const char data[100000];
@@ -517,6 +530,7 @@ int main(void)
         cmocka_unit_test(links_and_permissions_stay),
         cmocka_unit_test(devices_are_not_replaced),
         cmocka_unit_test(targets_that_cannot_be),
+        cmocka_unit_test(a_folder_takes_the_name_meanwhile),
         cmocka_unit_test(a_full_disk_leaves_the_old_file),
         cmocka_unit_test(an_error_at_the_close_is_not_lost),
         cmocka_unit_test(a_read_only_folder_is_named),

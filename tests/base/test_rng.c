@@ -67,20 +67,22 @@ static void below_is_uniform(void **state)
     check_uniform(64, 60000);
 }
 
-/* With a bound of 3/4 of the range, x mod bound would hit the lower third twice as often.
- */
+/* Without rejection a bound of 3/4 of the range favours the lower third (x mod bound) or
+ * every third value (x * bound / range). */
 static void check_unbiased(int64_t bound)
 {
     enum { DRAWS = 30000 };
     icd_rng rng;
-    int low = 0;
+    int low = 0, third = 0;
     icd_i_rng_init(&rng, SEED, 9);
     for (int i = 0; i < DRAWS; i++) {
         int64_t value = icd_i_rng_below(&rng, bound);
         assert_true(value >= 0 && value < bound);
         low += value < bound / 3;
+        third += value % 3 == 0;
     }
     assert_near(low / (double)DRAWS, 1 / 3.0, 0.015);
+    assert_near(third / (double)DRAWS, 1 / 3.0, 0.015);
 }
 
 static void large_bounds_are_unbiased(void **state)

@@ -115,6 +115,23 @@ static void chunks_really_run_side_by_side(void **state)
     icd_ctx_free(t.ctx);
 }
 
+static void dawdle(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    meet(arg, chunk, chunks, worker);
+    if (worker == 0) return;
+    usleep(20000);
+    ((tally *)arg)->visits[chunk] = 1;
+}
+
+static void the_caller_waits_for_the_slowest(void **state)
+{
+    (void)state;
+    tally t = {.ctx = ctx_with(2)};
+    icd_i_parallel(t.ctx, 2, dawdle, &t);
+    assert_int_equal(t.visits[0] + t.visits[1], 1);
+    icd_ctx_free(t.ctx);
+}
+
 static void signals_blocked(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
 {
     sigset_t mask;
@@ -228,6 +245,7 @@ int main(void)
         cmocka_unit_test(many_short_jobs),
         cmocka_unit_test(nested_calls_run_inline),
         cmocka_unit_test(chunks_really_run_side_by_side),
+        cmocka_unit_test(the_caller_waits_for_the_slowest),
         cmocka_unit_test(workers_leave_signals_to_the_program),
         cmocka_unit_test(a_fork_gets_its_own_workers),
         cmocka_unit_test(workers_see_a_cancellation),
