@@ -5,14 +5,14 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/npz.h"
-#include "core/matrix.h"
+#include "core/sparse.h"
 #include "core/spot.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 /* Moves the arrays of a cleaned matrix into a W. */
-static icd_status adopt(icd_ctx *ctx, icd_matrix *m, icd_csr **out)
+static icd_status adopt(icd_ctx *ctx, icd_sparse *m, icd_csr **out)
 {
     icd_status status = ICD_ALLOC(ctx, 1, out);
     if (status != ICD_OK) return status;
@@ -29,12 +29,12 @@ static icd_status adopt(icd_ctx *ctx, icd_matrix *m, icd_csr **out)
 }
 
 static icd_status decode_matrix(icd_ctx *ctx, const void *bytes, size_t size,
-                                const char *place, icd_matrix *m)
+                                const char *place, icd_sparse *m)
 {
     if (icd_i_is_npz(bytes, size))
-        return icd_i_matrix_decode_npz(ctx, bytes, size, place, m);
+        return icd_i_sparse_decode_npz(ctx, bytes, size, place, m);
     if (icd_i_is_mtx(bytes, size))
-        return icd_i_matrix_decode_mtx(ctx, bytes, size, place, m);
+        return icd_i_sparse_decode_mtx(ctx, bytes, size, place, m);
     return icd_i_fail(ctx, ICD_EDATA, place, NULL,
                       "found %zu bytes that are neither, expected a SciPy .npz or a "
                       "MatrixMarket file",
@@ -45,7 +45,7 @@ icd_status icd_i_csr_decode(icd_ctx *ctx, const void *bytes, size_t size,
                             const char *place, icd_csr **out)
 {
     icd_status status;
-    icd_matrix m = {0};
+    icd_sparse m = {0};
     icd_csr *w = NULL;
     int64_t zeros = 0, diagonals = 0;
     *out = NULL;
@@ -57,7 +57,7 @@ icd_status icd_i_csr_decode(icd_ctx *ctx, const void *bytes, size_t size,
             "found %" PRId64 " x %" PRId64 ", expected W to be square", m.rows, m.cols);
         goto done;
     }
-    icd_i_matrix_drop(&m, true, &zeros, &diagonals);
+    icd_i_sparse_drop(&m, true, &zeros, &diagonals);
     int base = m.base;
     ICD_TRY(adopt(ctx, &m, &w));
     ICD_TRY(icd_i_csr_check(ctx, w, place, base));
@@ -69,7 +69,7 @@ icd_status icd_i_csr_decode(icd_ctx *ctx, const void *bytes, size_t size,
     *out = w;
     w = NULL;
 done:
-    icd_i_matrix_release(ctx, &m);
+    icd_i_sparse_release(ctx, &m);
     icd_csr_free(ctx, w);
     return status;
 }

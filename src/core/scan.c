@@ -28,7 +28,7 @@ icd_token icd_i_scan_token(const icd_scan *scan)
     }
     token.text[0] = '\'';
     for (const char *p = scan->at; p < scan->end && n < 32; ++p) {
-        if (n > 1 && ends_token(*p)) break;
+        if (n > 1 && (ends_token(*p) || ends_token(p[-1]))) break;
         token.text[n++] = *p >= 32 && *p < 127 ? *p : '?';
     }
     token.text[n] = '\'';

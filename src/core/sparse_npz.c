@@ -1,4 +1,4 @@
-#include "core/matrix.h"
+#include "core/sparse.h"
 
 #include "base/mem.h"
 #include "base/npz.h"
@@ -70,7 +70,7 @@ done:
 }
 
 static icd_status check_shape(icd_ctx *ctx, const members *a, const char *place,
-                              icd_matrix *m)
+                              icd_sparse *m)
 {
     icd_spot spot = icd_i_spot(place, "member shape.npy");
     if (a->shape.count != 2)
@@ -97,7 +97,7 @@ static icd_status check_shape(icd_ctx *ctx, const members *a, const char *place,
 }
 
 static icd_status fill_row_ptr(icd_ctx *ctx, const icd_array *indptr, const char *place,
-                               icd_matrix *m)
+                               icd_sparse *m)
 {
     int64_t last = 0;
     for (int64_t i = 0; i <= m->rows; ++i) {
@@ -115,7 +115,7 @@ static icd_status fill_row_ptr(icd_ctx *ctx, const icd_array *indptr, const char
 }
 
 static icd_status fill_row(icd_ctx *ctx, const members *a, const char *place, int64_t i,
-                           icd_matrix *m)
+                           icd_sparse *m)
 {
     for (int64_t k = m->row_ptr[i]; k < m->row_ptr[i + 1]; ++k) {
         int64_t col = icd_i_array_int(&a->indices, k);
@@ -137,7 +137,7 @@ static icd_status fill_row(icd_ctx *ctx, const members *a, const char *place, in
     return ICD_OK;
 }
 
-static icd_status fill(icd_ctx *ctx, const members *a, const char *place, icd_matrix *m)
+static icd_status fill(icd_ctx *ctx, const members *a, const char *place, icd_sparse *m)
 {
     icd_status status;
     ICD_TRY(check_shape(ctx, a, place, m));
@@ -146,25 +146,25 @@ static icd_status fill(icd_ctx *ctx, const members *a, const char *place, icd_ma
     ICD_TRY(ICD_ALLOC(ctx, m->nnz, &m->val));
     ICD_TRY(fill_row_ptr(ctx, &a->indptr, place, m));
     for (int64_t i = 0; i < m->rows; ++i) ICD_TRY(fill_row(ctx, a, place, i, m));
-    ICD_TRY(icd_i_matrix_sort(ctx, m, place));
+    ICD_TRY(icd_i_sparse_sort(ctx, m, place));
     if (a->frame.count == 1) m->frame = (uint64_t)icd_i_array_int(&a->frame, 0);
 done:
     return status;
 }
 
-icd_status icd_i_matrix_decode_npz(icd_ctx *ctx, const void *bytes, size_t size,
-                                   const char *place, icd_matrix *out)
+icd_status icd_i_sparse_decode_npz(icd_ctx *ctx, const void *bytes, size_t size,
+                                   const char *place, icd_sparse *out)
 {
     icd_status status;
     icd_npz *npz = NULL;
     members a = {0};
-    *out = (icd_matrix){0};
+    *out = (icd_sparse){0};
     ICD_TRY(icd_i_npz_open_memory(ctx, bytes, size, place, &npz));
     ICD_TRY(get_members(ctx, npz, place, &a));
     ICD_TRY(fill(ctx, &a, place, out));
 done:
     release_members(ctx, &a);
     icd_i_npz_close(ctx, npz);
-    if (status != ICD_OK) icd_i_matrix_release(ctx, out);
+    if (status != ICD_OK) icd_i_sparse_release(ctx, out);
     return status;
 }

@@ -2,11 +2,11 @@
    is a list of pairs. The whole matrix is held in memory, for its file may be in any
    order. */
 #include "base/mem.h"
-#include "core/matrix.h"
+#include "core/sparse.h"
 #include "core/trace.h"
 
 typedef struct state {
-    icd_matrix m;
+    icd_sparse m;
     bool pairs;
     int64_t row, k; /* the next row; PAIR: the next entry inside it */
     int32_t pair[2];
@@ -15,12 +15,12 @@ typedef struct state {
 static void close_matrix(icd_trace_reader *reader)
 {
     state *s = reader->state;
-    icd_i_matrix_release(reader->ctx, &s->m);
+    icd_i_sparse_release(reader->ctx, &s->m);
     icd_i_free(reader->ctx, s);
 }
 
 typedef icd_status decode_fn(icd_ctx *ctx, const void *bytes, size_t size,
-                             const char *place, icd_matrix *out);
+                             const char *place, icd_sparse *out);
 
 static icd_status open_matrix(icd_trace_reader *reader, decode_fn *decode)
 {
@@ -30,8 +30,8 @@ static icd_status open_matrix(icd_trace_reader *reader, decode_fn *decode)
     ICD_TRY(ICD_ALLOC(reader->ctx, 1, &s));
     reader->state = s;
     ICD_TRY(decode(reader->ctx, reader->bytes, reader->size, reader->place, &s->m));
-    ICD_TRY(icd_i_matrix_symmetric(reader->ctx, &s->m, &s->pairs));
-    icd_i_matrix_drop(&s->m, s->pairs, &zeros, &diagonals);
+    ICD_TRY(icd_i_sparse_symmetric(reader->ctx, &s->m, &s->pairs));
+    icd_i_sparse_drop(&s->m, s->pairs, &zeros, &diagonals);
     reader->unit = "row";
     reader->at = s->m.base;
     if (diagonals) icd_i_trace_warn_self(reader);
@@ -43,12 +43,12 @@ done:
 
 static icd_status open_mtx(icd_trace_reader *reader)
 {
-    return open_matrix(reader, icd_i_matrix_decode_mtx);
+    return open_matrix(reader, icd_i_sparse_decode_mtx);
 }
 
 static icd_status open_npz(icd_trace_reader *reader)
 {
-    return open_matrix(reader, icd_i_matrix_decode_npz);
+    return open_matrix(reader, icd_i_sparse_decode_npz);
 }
 
 static void next_set(state *s, icd_trace_item *item)

@@ -1,4 +1,4 @@
-#include "core/matrix.h"
+#include "core/sparse.h"
 
 #include "base/mem.h"
 #include "core/scan.h"
@@ -181,14 +181,14 @@ static void count_rows(const reader *r, int64_t *row_ptr)
     for (int64_t i = 0; i < r->rows; ++i) row_ptr[i + 1] += row_ptr[i];
 }
 
-static void put(icd_matrix *m, int64_t *next, int32_t row, int32_t col, float val)
+static void put(icd_sparse *m, int64_t *next, int32_t row, int32_t col, float val)
 {
     int64_t k = next[row]++;
     m->col[k] = col;
     m->val[k] = val;
 }
 
-static void fill_rows(const reader *r, int64_t *next, icd_matrix *m)
+static void fill_rows(const reader *r, int64_t *next, icd_sparse *m)
 {
     memcpy(next, m->row_ptr, (size_t)m->rows * sizeof *next);
     for (int64_t e = 0; e < r->stated; ++e) {
@@ -198,7 +198,7 @@ static void fill_rows(const reader *r, int64_t *next, icd_matrix *m)
     }
 }
 
-static icd_status gather_rows(const reader *r, icd_matrix *m)
+static icd_status gather_rows(const reader *r, icd_sparse *m)
 {
     icd_status status;
     int64_t *next = NULL;
@@ -212,19 +212,19 @@ static icd_status gather_rows(const reader *r, icd_matrix *m)
     ICD_TRY(ICD_ALLOC(r->ctx, m->nnz, &m->val));
     ICD_TRY(ICD_ALLOC(r->ctx, m->rows, &next));
     fill_rows(r, next, m);
-    ICD_TRY(icd_i_matrix_sort(r->ctx, m, r->place));
+    ICD_TRY(icd_i_sparse_sort(r->ctx, m, r->place));
 done:
     icd_i_free(r->ctx, next);
     return status;
 }
 
-icd_status icd_i_matrix_decode_mtx(icd_ctx *ctx, const void *bytes, size_t size,
-                                   const char *place, icd_matrix *out)
+icd_status icd_i_sparse_decode_mtx(icd_ctx *ctx, const void *bytes, size_t size,
+                                   const char *place, icd_sparse *out)
 {
     icd_status status;
     reader r = {
         .ctx = ctx, .scan = {bytes, (const char *)bytes + size, 1}, .place = place};
-    *out = (icd_matrix){0};
+    *out = (icd_sparse){0};
     ICD_TRY(read_banner(&r));
     ICD_TRY(read_sizes(&r));
     ICD_TRY(ICD_ALLOC(ctx, r.stated, &r.row));
@@ -236,6 +236,6 @@ done:
     icd_i_free(ctx, r.row);
     icd_i_free(ctx, r.col);
     icd_i_free(ctx, r.val);
-    if (status != ICD_OK) icd_i_matrix_release(ctx, out);
+    if (status != ICD_OK) icd_i_sparse_release(ctx, out);
     return status;
 }
