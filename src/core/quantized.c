@@ -1,0 +1,33 @@
+#include <icd/matrix.h>
+
+#include "base/mem.h"
+
+icd_status icd_quantized_new(icd_ctx *ctx, int64_t rows, int64_t cols,
+                             icd_quantized **out)
+{
+    icd_status status = ICD_OK;
+    icd_quantized *q = NULL;
+    *out = NULL;
+    if (rows < 0 || cols < 0 || (cols > 0 && rows > INT64_MAX / cols))
+        return icd_i_fail(ctx, ICD_EINVAL, "matrix", NULL,
+                          "found %lld x %lld, expected sizes >= 0 whose product fits",
+                          (long long)rows, (long long)cols);
+    ICD_TRY(ICD_ALLOC(ctx, 1, &q));
+    q->rows = rows;
+    q->cols = cols;
+    ICD_TRY(ICD_ALLOC(ctx, rows * cols, &q->q));
+    ICD_TRY(ICD_ALLOC(ctx, rows, &q->scale));
+    *out = q;
+    q = NULL;
+done:
+    icd_quantized_free(ctx, q);
+    return status;
+}
+
+void icd_quantized_free(icd_ctx *ctx, icd_quantized *q)
+{
+    if (!q) return;
+    icd_i_free(ctx, q->q);
+    icd_i_free(ctx, q->scale);
+    icd_i_free(ctx, q);
+}
