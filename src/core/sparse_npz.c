@@ -137,6 +137,21 @@ static icd_status fill_row(icd_ctx *ctx, const members *a, const char *place, in
     return ICD_OK;
 }
 
+/* A frame uses all 64 bits, so it must not pass through a signed number. */
+static icd_status fill_frame(icd_ctx *ctx, const members *a, const char *place,
+                             icd_sparse *m)
+{
+    if (!a->frame.data) return ICD_OK;
+    if (a->frame.kind != 'u' || a->frame.item != 8 || a->frame.count != 1)
+        return icd_i_fail(ctx, ICD_EDATA, icd_i_spot(place, "member icd_frame.npy").text,
+                          NULL,
+                          "found %" PRId64 " elements of %" PRId32
+                          " bytes, expected one of dtype uint64",
+                          a->frame.count, a->frame.item);
+    memcpy(&m->frame, a->frame.data, sizeof m->frame);
+    return ICD_OK;
+}
+
 static icd_status fill(icd_ctx *ctx, const members *a, const char *place, icd_sparse *m)
 {
     icd_status status;
@@ -147,7 +162,7 @@ static icd_status fill(icd_ctx *ctx, const members *a, const char *place, icd_sp
     ICD_TRY(fill_row_ptr(ctx, &a->indptr, place, m));
     for (int64_t i = 0; i < m->rows; ++i) ICD_TRY(fill_row(ctx, a, place, i, m));
     ICD_TRY(icd_i_sparse_sort(ctx, m, place));
-    if (a->frame.count == 1) m->frame = (uint64_t)icd_i_array_int(&a->frame, 0);
+    ICD_TRY(fill_frame(ctx, a, place, m));
 done:
     return status;
 }
