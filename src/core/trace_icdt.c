@@ -105,7 +105,8 @@ static icd_status find_index(icd_trace_reader *reader)
     if (room % ICDT_ENTRY != 0 || s->entries != room / ICDT_ENTRY ||
         s->events > INT64_MAX)
         return fail_at(reader, at, "the size of the index is wrong");
-    if (!sum_is(icd_i_hash(0, p, ICDT_INDEX + room), p + ICDT_INDEX + room))
+    if (!sum_is(icd_i_hash(icd_i_hash(0, p, ICDT_INDEX), p + ICDT_INDEX, room),
+                p + ICDT_INDEX + room))
         return fail_at(reader, at, "the checksum of the index is wrong");
     s->entry = p + ICDT_INDEX;
     s->data_end = at;
