@@ -37,10 +37,11 @@ typedef struct icd_output {
 /** Section `runner`. */
 typedef struct icd_runner_opts {
     size_t size;
-    int32_t dtype;   /**< icd_run_dtype */
-    int64_t batch;   /**< sequences per step */
-    int64_t seq;     /**< tokens per sequence */
-    int32_t threads; /**< 0: the context's */
+    int32_t dtype;  /**< icd_run_dtype: type of the linears; norms, softmax, embeddings
+                       stay f32 */
+    int64_t batch;  /**< sequences per step */
+    int64_t seq;    /**< tokens per sequence */
+    int32_t vector; /**< rows of a kernel's row block; set from kernel.vector, 0: 64 */
 } icd_runner_opts;
 
 extern const icd_option_table icd_runner_table;
@@ -79,16 +80,15 @@ icd_status icd_runner_step(icd_ctx *ctx, icd_runner *runner, const icd_batch *ba
 icd_status icd_runner_linears(icd_ctx *ctx, const icd_model *model,
                               const icd_linear **list, int64_t *count);
 
-/** Bytes of packed weights that one step reads, and live and all granules of a linear. */
+/** What executing one linear of a layout costs: granules, and bytes of packed weights. */
 typedef struct icd_linear_cost {
-    const char *linear;
-    const char *kernel; /**< "dense", "gather", "tile" */
     int32_t granule;
-    int64_t live, all; /**< granules of 64 rows x g columns */
-    int64_t bytes;     /**< packed weights and indices */
+    int64_t live, all; /**< granules of `vector` rows x g columns under its order */
+    int64_t bytes;     /**< packed weights and indices that one step reads */
 } icd_linear_cost;
-icd_status icd_runner_cost(icd_ctx *ctx, const icd_runner *runner, int64_t i,
-                           icd_linear_cost *out);
+struct icd_layout_entry;
+icd_status icd_runner_linear_cost(icd_ctx *ctx, const struct icd_layout_entry *entry,
+                                  int32_t vector, icd_linear_cost *out);
 
 /**
  * Sees the input of a linear during a step (f32, tokens x cols in the frame of the model,
