@@ -3,7 +3,7 @@
 
 usage: make_ffn_block.py use-lite-ffn.safetensors OUT.safetensors
 
-Keeps layer.1.ffn.{w1,b1,w2,b2} and the first 512 rows of `input`, rounded to F16 (every value is far
+Keeps layer.1.ffn.{w1,b1,w2,b2} and the first 512 rows of its recorded input (as `input`), rounded to F16 (every value is far
 below 65504). Needs NumPy only; the same input gives the same bytes.
 """
 import json
@@ -46,7 +46,7 @@ def write(path, tensors):
 def main(source, out):
     tensors = read(source)
     kept = {name: tensors[name] for name in WEIGHTS}
-    kept["input"] = tensors["input"][:ROWS]
+    kept["input"] = tensors["layer.1.ffn.input"][:ROWS]
     half = {name: np.ascontiguousarray(t, "<f2") for name, t in kept.items()}
     assert all(np.isfinite(t).all() for t in half.values())
     write(out, half)
