@@ -7,8 +7,12 @@
 #ifndef ICD_CONFIG_H
 #define ICD_CONFIG_H
 
+#include <icd/adapters.h>
 #include <icd/graph.h>
+#include <icd/measure.h>
 #include <icd/options.h>
+#include <icd/run.h>
+#include <icd/runner.h>
 #include <icd/solver.h>
 
 #ifdef __cplusplus
@@ -16,9 +20,21 @@ extern "C" {
 #endif
 
 typedef struct icd_config {
+    icd_pipeline_opts pipeline;
+    icd_model_opts model;
+    icd_runner_opts runner;
+    icd_layout_opts layout;
+    icd_kernel_opts kernel;
     icd_graph_opts graph;
-    icd_mock_opts mock;
+    icd_mock_opts mock; /**< section graph.mock */
     icd_solver_opts solver;
+    icd_sparsity_opts sparsity; /**< section transform.sparsity */
+    icd_quant_opts quant;       /**< section transform.quant */
+    icd_measure_opts measure;
+    icd_cache_opts cache;
+    icd_gates_opts gates;
+    icd_rollback_opts rollback;
+    icd_report_opts report;
     struct icd_config_private *own; /**< memory of strings and lists */
 } icd_config;
 

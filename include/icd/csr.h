@@ -11,7 +11,8 @@
 extern "C" {
 #endif
 
-/** The frame of indices as they stand in the checkpoint; other frames are ids of permutations. */
+/** The frame of indices as they stand in the checkpoint; other frames are ids of
+ * permutations. */
 #define ICD_FRAME_CHECKPOINT UINT64_C(0)
 
 /** Both triangles are stored; columns ascend inside a row. */
@@ -44,8 +45,8 @@ icd_status icd_csr_new(icd_ctx *ctx, int64_t n, int64_t nnz, icd_csr **out);
 void icd_csr_free(icd_ctx *ctx, icd_csr *w);
 
 /**
- * Full validity: monotone row_ptr, ascending columns in range, finite values > 0, empty diagonal,
- * symmetric to the bit.
+ * Full validity: monotone row_ptr, ascending columns in range, finite values > 0, empty
+ * diagonal, symmetric to the bit.
  * @param place [in] how errors name the matrix, e.g. a file name
  * @return ICD_OK | ICD_EDATA naming the row and column
  * @cost time O(nnz), memory O(n)
@@ -53,19 +54,20 @@ void icd_csr_free(icd_ctx *ctx, icd_csr *w);
 icd_status icd_csr_check(icd_ctx *ctx, const icd_csr *w, const char *place);
 
 /**
- * Reads W from SciPy's `save_npz` format (CSR or COO-free; any float or integer dtype, stored or
- * deflated) or MatrixMarket (coordinate; real, integer or pattern; general or symmetric). The
- * format is told by the first bytes, not the name. Sorts rows, drops a stored diagonal and zeros
- * with a warning, then checks as icd_csr_check does.
+ * Reads W from SciPy's `save_npz` format (CSR or COO-free; any float or integer dtype,
+ * stored or deflated) or MatrixMarket (coordinate; real, integer or pattern; general or
+ * symmetric). The format is told by the first bytes, not the name. Sorts rows, drops a
+ * stored diagonal and zeros with a warning, then checks as icd_csr_check does.
  * @param out [out] owned by the caller (icd_csr_free); NULL on error
- * @return ICD_OK | ICD_EIO | ICD_EDATA naming file, member or line, what was found and expected |
- *         ICD_ENOMEM
+ * @return ICD_OK | ICD_EIO | ICD_EDATA naming file, member or line, what was found and
+ * expected | ICD_ENOMEM
  */
 icd_status icd_csr_read(icd_ctx *ctx, const char *path, icd_csr **out);
 
 /**
- * Writes W so that `scipy.sparse.load_npz` opens it; atomic; same matrix, same bytes. A frame
- * other than the checkpoint's travels in an extra member `icd_frame.npy`, which SciPy ignores.
+ * Writes W so that `scipy.sparse.load_npz` opens it; atomic; same matrix, same bytes. A
+ * frame other than the checkpoint's travels in an extra member `icd_frame.npy`, which
+ * SciPy ignores.
  * @return ICD_OK | ICD_EIO | ICD_ENOMEM
  */
 icd_status icd_csr_write(icd_ctx *ctx, const icd_csr *w, const char *path);

@@ -6,16 +6,24 @@
 #define ICD_ICD_H
 
 #include <icd/access.h>
+#include <icd/adapters.h>
 #include <icd/config.h>
 #include <icd/constraint.h>
 #include <icd/csr.h>
 #include <icd/ctx.h>
 #include <icd/doctor.h>
 #include <icd/graph.h>
+#include <icd/matrix.h>
+#include <icd/measure.h>
 #include <icd/metric.h>
+#include <icd/model.h>
 #include <icd/options.h>
 #include <icd/perm.h>
+#include <icd/report.h>
+#include <icd/run.h>
+#include <icd/runner.h>
 #include <icd/solver.h>
 #include <icd/status.h>
+#include <icd/tokenizer.h>
 
 #endif

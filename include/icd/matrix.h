@@ -1,6 +1,7 @@
 /**
  * @file matrix.h
- * A weight matrix as the adapters and the runner hand it on: f32, or int8 with a scale per row.
+ * A weight matrix as the adapters and the runner hand it on: f32, or int8 with a scale
+ * per row.
  */
 #ifndef ICD_MATRIX_H
 #define ICD_MATRIX_H
@@ -26,7 +27,8 @@ typedef struct icd_quantized {
 } icd_quantized;
 
 /** Zeroed storage. */
-icd_status icd_quantized_new(icd_ctx *ctx, int64_t rows, int64_t cols, icd_quantized **out);
+icd_status icd_quantized_new(icd_ctx *ctx, int64_t rows, int64_t cols,
+                             icd_quantized **out);
 void icd_quantized_free(icd_ctx *ctx, icd_quantized *q);
 
 #ifdef __cplusplus

@@ -22,8 +22,9 @@ typedef struct icd_metric {
     const char *name; /**< "lat_ms" */
     const char *unit; /**< "ms" */
     double value;
-    double low, high; /**< 95 % confidence interval; both NaN or both 0 with count 0: none */
-    int64_t count;    /**< samples behind the value */
+    double low,
+        high;      /**< 95 % confidence interval; both NaN or both 0 with count 0: none */
+    int64_t count; /**< samples behind the value */
     icd_provenance provenance;
     const char *reason; /**< ABSENT: why; else NULL */
 } icd_metric;

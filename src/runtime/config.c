@@ -8,9 +8,21 @@ struct icd_config_private {
 };
 
 static const icd_section SECTION[] = {
+    {&icd_pipeline_table, offsetof(icd_config, pipeline)},
+    {&icd_model_table, offsetof(icd_config, model)},
+    {&icd_runner_table, offsetof(icd_config, runner)},
+    {&icd_layout_table, offsetof(icd_config, layout)},
+    {&icd_kernel_table, offsetof(icd_config, kernel)},
     {&icd_graph_table, offsetof(icd_config, graph)},
     {&icd_mock_table, offsetof(icd_config, mock)},
     {&icd_solver_table, offsetof(icd_config, solver)},
+    {&icd_sparsity_table, offsetof(icd_config, sparsity)},
+    {&icd_quant_table, offsetof(icd_config, quant)},
+    {&icd_measure_table, offsetof(icd_config, measure)},
+    {&icd_cache_table, offsetof(icd_config, cache)},
+    {&icd_gates_table, offsetof(icd_config, gates)},
+    {&icd_rollback_table, offsetof(icd_config, rollback)},
+    {&icd_report_table, offsetof(icd_config, report)},
 };
 
 static const icd_schema SCHEMA = {

@@ -1,0 +1,158 @@
+/**
+ * @file job.h
+ * One run in progress: what its stages hand to each other. Only the runtime knows the
+ * order.
+ *
+ *     trace -> graph -> permute -> transform -> repermute -> check -> measure -> report
+ */
+#ifndef ICD_RUNTIME_JOB_H
+#define ICD_RUNTIME_JOB_H
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "core/layout.h"
+#include "storage/rundir.h"
+
+#include <icd/adapters.h>
+#include <icd/config.h>
+#include <icd/measure.h>
+#include <icd/model.h>
+#include <icd/run.h>
+#include <icd/runner.h>
+
+/** An order that was solved: of a true axis (pi0) or of a group of linears (pi1, local).
+ */
+typedef struct icd_job_axis {
+    char *name;
+    bool local;
+    int32_t granule;
+    icd_access *sets; /**< what is touched together */
+    icd_csr *w;       /**< W of those sets */
+    icd_perm *perm;   /**< from the frame of the sets */
+    icd_solver_stats stats;
+    bool cached;
+} icd_job_axis;
+
+/** A linear with what calibration and the transforms found. */
+typedef struct icd_job_linear {
+    const icd_linear *linear;
+    double *x_sq; /**< [cols] sum of squares of its input over the calibration tokens */
+    float *x;     /**< [x_rows x cols] a sample of its input */
+    int64_t x_rows, seen; /**< rows kept, tokens seen */
+    icd_transform_meta s, q;
+    icd_quantized *quant;
+} icd_job_linear;
+
+/** Real input, as ids or as rows of activations. */
+typedef struct icd_job_input {
+    char *name;       /**< file name without folders */
+    int32_t *ids;     /**< [sequences x seq] */
+    int32_t *lengths; /**< [sequences] */
+    float *rows;      /**< [sequences x seq x width], block files */
+    int64_t sequences, batch, seq, width, tokens;
+    uint64_t hash;
+} icd_job_input;
+
+/** The arms of a measurement, in the order of icd_i_arm_spec. */
+typedef struct icd_job_arm {
+    const char *name, *role;
+    icd_layout *layout;
+} icd_job_arm;
+
+enum { ICD_ARMS_MAX = 8, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 12 };
+
+/** One equality that must hold. */
+typedef struct icd_job_check {
+    char what[96];
+    double max_rel, cosine, bound, min_cosine;
+    bool ok;
+} icd_job_check;
+
+typedef struct icd_job_stage_record {
+    const char *stage;
+    double seconds;
+    bool ok, cached;
+} icd_job_stage_record;
+
+typedef struct icd_job {
+    icd_ctx *ctx;
+    const icd_config *config;
+    icd_run_opts opts;
+    icd_rundir *dir;
+    icd_run_state state;
+
+    icd_model *checkpoint, *permuted, *transformed;
+    bool fallback;
+    icd_job_input input;
+    icd_job_linear *linear;
+    int64_t linears;
+
+    icd_job_axis *axis; /**< pi0's axes, then pi1's groups */
+    int64_t axes, axes_capacity;
+    icd_layout *layout; /**< masks and weights after the transform, identity orders */
+    icd_perm_set *before, *after;
+    char tag[17];
+
+    icd_job_arm arm[ICD_ARMS_MAX];
+    int64_t arms;
+    icd_samples *samples;
+
+    icd_job_check check[ICD_CHECKS_MAX];
+    int64_t checks;
+    double cosine_vs_dense;
+    icd_job_stage_record record[ICD_STAGES_MAX];
+    int64_t records;
+    const char *reached[ICD_STAGES_MAX]; /**< states of SPEC section 1 */
+    int64_t reached_count;
+
+    icd_outcome outcome;
+    char cause[512];
+    char verdict[3][256];
+} icd_job;
+
+/** Why pi1 is not kept; the first cause stands. */
+void icd_i_job_roll_back(icd_job *job, const char *fmt, ...) ICD_PRINTF(2, 3);
+
+/** A path in the run directory. */
+const char *icd_i_job_path(icd_job *job, const char *name);
+
+/* The stages. Each either computes its result and writes its artifacts, or (load) reads
+ * them. */
+icd_status icd_i_stage_open(icd_job *job);
+icd_status icd_i_stage_trace(icd_job *job);
+icd_status icd_i_stage_trace_load(icd_job *job);
+icd_status icd_i_stage_graph(icd_job *job);
+icd_status icd_i_stage_permute(icd_job *job);
+icd_status icd_i_stage_permute_load(icd_job *job);
+icd_status icd_i_stage_transform(icd_job *job);
+icd_status icd_i_stage_repermute(icd_job *job);
+icd_status icd_i_stage_repermute_load(icd_job *job);
+icd_status icd_i_stage_check(icd_job *job);
+icd_status icd_i_stage_measure(icd_job *job);
+icd_status icd_i_stage_measure_load(icd_job *job);
+
+/** Reads the configured input and cuts it into sequences. */
+icd_status icd_i_input_read(icd_job *job);
+void icd_i_input_release(icd_ctx *ctx, icd_job_input *input);
+/** Batch `i` of the input (the last one wraps); borrowed. */
+icd_batch icd_i_input_batch(const icd_job_input *input, int64_t i);
+
+/** Makes the arms' layouts from the transformed layout and the orders found. */
+icd_status icd_i_arms_make(icd_job *job);
+
+/** Solves one axis: cache, reuse_perm, solver; fills perm, stats, cached. */
+icd_status icd_i_axis_solve(icd_job *job, icd_job_axis *axis, const char *method);
+icd_status icd_i_axis_add(icd_job *job, const char *name, bool local, icd_job_axis **out);
+/** W of the axis's sets, written beside its trace (W.csr.npz; local: W_after.csr.npz). */
+icd_status icd_i_axis_build_w(icd_job *job, icd_job_axis *axis);
+icd_job_axis *icd_i_axis_find(const icd_job *job, const char *name, bool local);
+
+/** Fills outcome, cause and the three lines from the samples. */
+icd_status icd_i_verdict(icd_job *job);
+
+/** metrics.json of whatever was reached. */
+icd_status icd_i_metrics_write(icd_job *job);
+
+void icd_i_job_free(icd_job *job);
+
+#endif

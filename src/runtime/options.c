@@ -1,0 +1,94 @@
+/* The sections of config.yaml that belong to the loop itself. */
+#include <icd/run.h>
+
+#define COUNT(array) (int32_t)(sizeof(array) / sizeof((array)[0]))
+
+static const icd_option PIPELINE[] = {
+    {"mode", offsetof(icd_pipeline_opts, mode), ICD_OPTION_ENUM, "iterative", 0, 0,
+     "linear|iterative", NULL,
+     "linear stops at pi0; iterative re-permutes after the transform"},
+    {"repeats", offsetof(icd_pipeline_opts, repeats), ICD_OPTION_INT64, "1000", 30, 1e9,
+     NULL, "samples", "samples per arm at most"},
+    {"fixed_clock", offsetof(icd_pipeline_opts, fixed_clock), ICD_OPTION_BOOL, "false", 0,
+     0, NULL, NULL,
+     "ask for locked clocks; never done without permission, the run is then tagged"},
+    {"warmup_iter", offsetof(icd_pipeline_opts, warmup_iter), ICD_OPTION_INT64, "50", 1,
+     1e6, NULL, "steps", "steps of every arm before the first sample"},
+    {"retries", offsetof(icd_pipeline_opts, retries), ICD_OPTION_INT, "1", 0, 10, NULL,
+     NULL, "retries of a stage that failed in a transient way"},
+};
+
+static const icd_option MODEL[] = {
+    {"path", offsetof(icd_model_opts, path), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
+     "model folder (config.json and safetensors), or a .safetensors block file"},
+    {"fallback", offsetof(icd_model_opts, fallback), ICD_OPTION_STRING, NULL, 0, 0, NULL,
+     NULL, "used, and said so, where `path` is not there"},
+    {"input", offsetof(icd_model_opts, input), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
+     "real input: a UTF-8 text file, or ids as .npy"},
+    {"task", offsetof(icd_model_opts, task), ICD_OPTION_STRING, "embedding", 0, 0, NULL,
+     NULL, "name that enters the tag of the permutations"},
+    {"calibration_tokens", offsetof(icd_model_opts, calibration_tokens), ICD_OPTION_INT64,
+     "4096", 16, 1e9, NULL, "tokens", "tokens traced at most"},
+};
+
+static const icd_option LAYOUT[] = {
+    {"repermute", offsetof(icd_layout_opts, repermute), ICD_OPTION_ENUM, "solve", 0, 0,
+     "solve|random|scatter", NULL,
+     "pi1: solved, or made bad on purpose to watch the rollback"},
+    {"local_orders", offsetof(icd_layout_opts, local_orders), ICD_OPTION_BOOL, "true", 0,
+     0, NULL, NULL, "give each linear its own input order after the transform"},
+    {"granule", offsetof(icd_layout_opts, granule), ICD_OPTION_INT, "0", 0, 4096, NULL,
+     "channels", "granule of pi1; 0: what the kernel takes together (int8: 4)"},
+};
+
+static const icd_option KERNEL[] = {
+    {"kind", offsetof(icd_kernel_opts, kind), ICD_OPTION_ENUM, "tile", 0, 0,
+     "tile|gather|dense", NULL, "kernel of the linear and iterative arms"},
+    {"vector", offsetof(icd_kernel_opts, vector), ICD_OPTION_INT, "64", 16, 128, NULL,
+     "rows", "output rows of one tile"},
+};
+
+static const icd_option CACHE[] = {
+    {"enabled", offsetof(icd_cache_opts, enabled), ICD_OPTION_BOOL, "true", 0, 0, NULL,
+     NULL, "reuse permutations solved for exactly the same problem"},
+    {"dir", offsetof(icd_cache_opts, dir), ICD_OPTION_STRING, ".cache/icd", 0, 0, NULL,
+     NULL, "where they are kept"},
+};
+
+static const icd_option GATES[] = {
+    {"latency_pct", offsetof(icd_gates_opts, latency_pct), ICD_OPTION_REAL, "-20", -100,
+     1000, NULL, "%", "latency, iterative against linear, at most"},
+    {"l2_pp", offsetof(icd_gates_opts, l2_pp), ICD_OPTION_REAL, "10", -100, 100, NULL,
+     "pp", "L2 hit rate, at least"},
+    {"ept_pct", offsetof(icd_gates_opts, ept_pct), ICD_OPTION_REAL, "-15", -100, 1000,
+     NULL, "%", "energy per token, at most"},
+    {"quality_pp", offsetof(icd_gates_opts, quality_pp), ICD_OPTION_REAL, "0.1", 0, 100,
+     NULL, "pp", "quality lost at most"},
+};
+
+static const icd_option ROLLBACK[] = {
+    {"enabled", offsetof(icd_rollback_opts, enabled), ICD_OPTION_BOOL, "true", 0, 0, NULL,
+     NULL, "return to pi_prev unless the measurement says that pi1 is better"},
+};
+
+static const icd_option REPORT[] = {
+    {"out_dir", offsetof(icd_report_opts, out_dir), ICD_OPTION_STRING, "runs/exp001", 0,
+     0, NULL, NULL, "run directory"},
+};
+
+#define TABLE(name, section_, help_, rows_)                                              \
+    const icd_option_table icd_##name##_table = {.section = section_,                    \
+                                                 .help = help_,                          \
+                                                 .struct_size =                          \
+                                                     sizeof(icd_##name##_opts),          \
+                                                 .row = rows_,                           \
+                                                 .rows = COUNT(rows_)}
+
+TABLE(pipeline, "pipeline", "how far the loop goes and how often it measures", PIPELINE);
+TABLE(model, "model", "what is run, on which input", MODEL);
+TABLE(layout, "layout", "which orders are changed", LAYOUT);
+TABLE(kernel, "kernel", "which kernels execute the linears", KERNEL);
+TABLE(cache, "cache", "solved permutations by content", CACHE);
+TABLE(gates, "gates", "targets, iterative against linear", GATES);
+TABLE(rollback, "rollback", "what happens when pi1 is not better", ROLLBACK);
+TABLE(report, "report", "where artifacts go", REPORT);

@@ -1,0 +1,421 @@
+/* The orchestrator: stages in order, events, retries, state for resume, rollback, and
+   always a report. */
+#include "runtime/job.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+
+#include <icd/report.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct stage {
+    const char *name;
+    const char *state; /* reached when it is done; NULL: none of SPEC section 1 */
+    icd_status (*run)(icd_job *job);
+    icd_status (*load)(
+        icd_job *job); /* reads what an earlier process left; NULL: computed anew */
+} stage;
+
+static const stage STAGE[] = {
+    {"trace", NULL, icd_i_stage_trace, icd_i_stage_trace_load},
+    {"graph", "W_BUILT", icd_i_stage_graph, NULL},
+    {"permute", "PERMUTED", icd_i_stage_permute, icd_i_stage_permute_load},
+    {"transform", "TRANSFORMED", icd_i_stage_transform, NULL},
+    {"repermute", "REPERMUTED", icd_i_stage_repermute, icd_i_stage_repermute_load},
+    {"check", NULL, icd_i_stage_check, NULL},
+    {"measure", "MEASURED", icd_i_stage_measure, icd_i_stage_measure_load},
+};
+enum { STAGES = sizeof STAGE / sizeof STAGE[0], MEASURE = STAGES - 1 };
+
+const char *icd_i_job_path(icd_job *job, const char *name)
+{
+    return icd_i_rundir_path(job->ctx, job->dir, name);
+}
+
+void icd_i_job_roll_back(icd_job *job, const char *fmt, ...)
+{
+    va_list args;
+    if (job->outcome == ICD_OUTCOME_ROLLED_BACK) return;
+    va_start(args, fmt);
+    vsnprintf(job->cause, sizeof job->cause, fmt, args);
+    va_end(args);
+    job->outcome = ICD_OUTCOME_ROLLED_BACK;
+}
+
+static void reach(icd_job *job, const char *state)
+{
+    if (state && job->reached_count < ICD_STAGES_MAX)
+        job->reached[job->reached_count++] = state;
+}
+
+/* The seed's counters, as far as a stage has set them. */
+static json_t *counters(const icd_job *job, const char *stage, bool cached)
+{
+    json_t *meta = json_pack("{s:b}", "reused", (int)cached);
+    int64_t nnz = 0;
+    for (int64_t i = 0; i < job->axes; i++)
+        nnz += job->axis[i].w ? job->axis[i].w->nnz : 0;
+    if (nnz) json_object_set_new(meta, "nnz(W)", json_integer(nnz));
+    for (int64_t i = 0; i < job->axes && strstr(stage, "permute"); i++) {
+        const icd_job_axis *a = &job->axis[i];
+        if (!a->perm || a->local != !strcmp(stage, "repermute")) continue;
+        json_object_set_new(meta, a->name,
+                            json_pack("{s:f,s:f,s:f}", "C", a->stats.score.C, "Q",
+                                      a->stats.score.Q, "T", a->stats.score.T));
+    }
+    if (job->samples && !strcmp(stage, "measure"))
+        json_object_set_new(meta, "blocks", json_integer(job->samples->blocks));
+    return meta;
+}
+
+static void emit(icd_job *job, const char *name, double from, icd_status status,
+                 bool cached)
+{
+    char *text = NULL;
+    json_t *meta = counters(job, name, cached);
+    if (status != ICD_OK)
+        json_object_set_new(meta, "error", json_string(icd_ctx_message(job->ctx)));
+    text = json_dumps(meta, JSON_COMPACT | JSON_SORT_KEYS);
+    icd_event event = {.stage = name,
+                       .t_start = from,
+                       .t_end = icd_i_ctx_now(job->ctx),
+                       .ok = status == ICD_OK,
+                       .meta_json = text ? text : "{}"};
+    icd_i_emit(job->ctx, &event);
+    if (job->records < ICD_STAGES_MAX)
+        job->record[job->records++] = (icd_job_stage_record){
+            name, event.t_end - event.t_start, status == ICD_OK, cached};
+    free(text);
+    json_decref(meta);
+}
+
+/* What may go better a second time: another process in the way, a reading that failed. */
+static bool is_transient(icd_status status)
+{
+    return status == ICD_EBUSY || status == ICD_EMEASURE;
+}
+
+static icd_status run_once(icd_job *job, int i, bool load)
+{
+    double from = icd_i_ctx_now(job->ctx);
+    icd_status status = load ? STAGE[i].load(job) : STAGE[i].run(job);
+    emit(job, STAGE[i].name, from, status, load);
+    return status;
+}
+
+static icd_status run_with_retries(icd_job *job, int i)
+{
+    bool load =
+        i < job->state.stage && STAGE[i].load && !(i == MEASURE && job->opts.no_measure);
+    icd_status status = run_once(job, i, load);
+    for (int32_t k = 0; k < job->config->pipeline.retries && is_transient(status); k++) {
+        struct timespec wait = {k < 4 ? 1 << k : 8, 0};
+        icd_i_warn(job->ctx, "%s failed (%s); trying again", STAGE[i].name,
+                   icd_ctx_message(job->ctx));
+        nanosleep(&wait, NULL);
+        icd_ctx_clear(job->ctx);
+        status = run_once(job, i, false);
+    }
+    return status;
+}
+
+/* Stages after which the run of this kind is complete. */
+static int last_stage(const icd_job *job)
+{
+    return job->opts.dry_run || job->opts.no_measure ? MEASURE - 1 : MEASURE;
+}
+
+static icd_status save_state(icd_job *job, int done)
+{
+    if (done <= job->state.stage) return ICD_OK;
+    job->state.stage = done;
+    return icd_i_rundir_write_state(job->ctx, job->dir, &job->state);
+}
+
+static icd_status run_stages(icd_job *job)
+{
+    for (int i = 0; i <= last_stage(job); i++) {
+        icd_status status = icd_i_check_cancel(job->ctx);
+        if (status == ICD_OK) status = run_with_retries(job, i);
+        if (status == ICD_OK) status = save_state(job, i + 1);
+        if (status != ICD_OK) return status;
+        reach(job, STAGE[i].state);
+        if (job->outcome == ICD_OUTCOME_ROLLED_BACK)
+            return ICD_OK; /* not equal: nothing to time */
+    }
+    return ICD_OK;
+}
+
+/* Model, input and the list of linears: what every stage needs, and what a wrong
+   configuration breaks. */
+icd_status icd_i_stage_open(icd_job *job)
+{
+    icd_status status = ICD_OK;
+    const icd_linear *list = NULL;
+    const char *path = job->config->model.path;
+    if (!path) {
+        status = icd_i_fail(job->ctx, ICD_EINVAL, "model.path", "name a model folder",
+                            "found nothing");
+        goto done;
+    }
+    if (!icd_i_file_exists(path) && job->config->model.fallback) {
+        icd_i_warn(job->ctx, "%s is not there; running on %s instead", path,
+                   job->config->model.fallback);
+        path = job->config->model.fallback;
+        job->fallback = true;
+    }
+    ICD_TRY(icd_model_open(job->ctx, path, &job->checkpoint));
+    ICD_TRY(icd_i_input_read(job));
+    ICD_TRY(icd_runner_linears(job->ctx, job->checkpoint, &list, &job->linears));
+    ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &job->linear));
+    for (int64_t i = 0; i < job->linears; i++) job->linear[i].linear = &list[i];
+done:
+    return status;
+}
+
+static void release_linear(icd_ctx *ctx, icd_job_linear *l)
+{
+    icd_i_free(ctx, l->x_sq);
+    icd_i_free(ctx, l->x);
+    icd_quantized_free(ctx, l->quant);
+}
+
+static void release_axis(icd_ctx *ctx, icd_job_axis *a)
+{
+    icd_i_free(ctx, a->name);
+    icd_access_free(ctx, a->sets);
+    icd_csr_free(ctx, a->w);
+    icd_perm_free(ctx, a->perm);
+}
+
+void icd_i_job_free(icd_job *job)
+{
+    icd_ctx *ctx = job->ctx;
+    const icd_linear *list = job->linears ? job->linear[0].linear : NULL;
+    for (int64_t i = 0; i < job->arms; i++) icd_i_layout_free(ctx, job->arm[i].layout);
+    icd_samples_free(ctx, job->samples);
+    icd_perm_set_free(ctx, job->after);
+    icd_perm_set_free(ctx, job->before);
+    icd_i_layout_free(ctx, job->layout);
+    for (int64_t i = 0; i < job->axes; i++) release_axis(ctx, &job->axis[i]);
+    icd_i_free(ctx, job->axis);
+    for (int64_t i = 0; job->linear && i < job->linears; i++)
+        release_linear(ctx, &job->linear[i]);
+    icd_i_free(ctx, job->linear);
+    icd_mem_free(ctx, (void *)list);
+    icd_i_input_release(ctx, &job->input);
+    icd_model_free(ctx, job->transformed);
+    icd_model_free(ctx, job->permuted);
+    icd_model_free(ctx, job->checkpoint);
+    icd_i_rundir_close(ctx, job->dir);
+}
+
+/* pi0 where it exists, else nothing was ever changed: an empty set. */
+static icd_status write_active(icd_job *job)
+{
+    icd_status status = ICD_OK;
+    icd_perm_set *empty = NULL;
+    const char *path = icd_i_job_path(job, "perm_active.json");
+    bool kept = job->outcome == ICD_OUTCOME_KEPT && job->after;
+    const icd_perm_set *active = kept ? job->after : job->before;
+    if (!path) return ICD_ENOMEM;
+    if (!active) {
+        ICD_TRY(icd_perm_set_new(job->ctx, &empty));
+        active = empty;
+    }
+    ICD_TRY(icd_perm_set_write(job->ctx, active, path));
+done:
+    icd_perm_set_free(job->ctx, empty);
+    return status;
+}
+
+/* Lines for the endings that have no measurement. */
+static void lines_without_samples(icd_job *job)
+{
+    double linear = 0, iterative = 0;
+    for (int64_t i = 0; i < job->axes; i++)
+        if (job->axis[i].local) {
+            linear += job->axis[i].stats.start.touched;
+            iterative += job->axis[i].stats.score.touched;
+        }
+    if (job->outcome == ICD_OUTCOME_ROLLED_BACK)
+        snprintf(job->verdict[0], sizeof job->verdict[0],
+                 "ROLLED BACK to pi_prev before anything was timed: %.180s", job->cause);
+    else
+        snprintf(job->verdict[0], sizeof job->verdict[0],
+                 "%s: nothing was timed, so pi_prev stays active",
+                 job->outcome == ICD_OUTCOME_DRY_RUN ? "DRY RUN" : "NOT MEASURED");
+    if (linear > 0)
+        snprintf(
+            job->verdict[1], sizeof job->verdict[1],
+            "MODELLED: live granules %+.1f %% with pi1 against pi0; a tile kernel's time "
+            "follows them, a dense one's does not",
+            100 * (iterative / linear - 1));
+}
+
+/* From here on the run ends in REPORTED whatever happened before. */
+static icd_status finish(icd_job *job, icd_status status)
+{
+    if (status == ICD_ECANCELLED) return status;
+    if (status != ICD_OK) {
+        icd_i_job_roll_back(job, "%s: %s", icd_status_code(status),
+                            icd_ctx_message(job->ctx));
+        icd_ctx_clear(job->ctx);
+    }
+    icd_samples *samples = job->samples;
+    status = samples ? icd_i_verdict(job) : ICD_OK;
+    if (status == ICD_OK && !samples) lines_without_samples(job);
+    if (job->outcome == ICD_OUTCOME_ROLLED_BACK) reach(job, "ROLLBACK");
+    reach(job, "REPORTED");
+    double from = icd_i_ctx_now(job->ctx);
+    if (status == ICD_OK) status = write_active(job);
+    if (status == ICD_OK) status = icd_i_metrics_write(job);
+    if (status == ICD_OK)
+        status = icd_report_write(job->ctx, icd_i_rundir_root(job->dir));
+    if (job->outcome == ICD_OUTCOME_ROLLED_BACK)
+        icd_i_warn(job->ctx, "rolled back to pi_prev: %s", job->cause);
+    emit(job, job->outcome == ICD_OUTCOME_ROLLED_BACK ? "rollback" : "report", from,
+         status, false);
+    return status;
+}
+
+void icd_run_summary_free(icd_ctx *ctx, icd_run_summary *s)
+{
+    if (!s) return;
+    icd_i_free(ctx, s->dir);
+    icd_i_free(ctx, s->report);
+    icd_i_free(ctx, s->cause);
+    for (int i = 0; i < 3; i++) icd_i_free(ctx, s->verdict[i]);
+    icd_i_free(ctx, s);
+}
+
+static icd_status summarize(icd_job *job, icd_run_summary **out)
+{
+    icd_status status = ICD_OK;
+    icd_run_summary *s = NULL;
+    const char *report = icd_i_job_path(job, "report.html");
+    if (!report) return ICD_ENOMEM;
+    ICD_TRY(ICD_ALLOC(job->ctx, 1, &s));
+    s->outcome = job->outcome;
+    ICD_TRY(icd_i_strdup(job->ctx, icd_i_rundir_root(job->dir), &s->dir));
+    ICD_TRY(icd_i_strdup(job->ctx, report, &s->report));
+    if (job->cause[0]) ICD_TRY(icd_i_strdup(job->ctx, job->cause, &s->cause));
+    for (int i = 0; i < 3; i++)
+        ICD_TRY(icd_i_strdup(job->ctx, job->verdict[i], &s->verdict[i]));
+    *out = s;
+    s = NULL;
+done:
+    icd_run_summary_free(job->ctx, s);
+    return status;
+}
+
+/* config.lock.json, the log, and whether an earlier state of this directory may be built
+ * upon. */
+static icd_status prepare(icd_job *job, bool resume)
+{
+    icd_status status = ICD_OK;
+    char *text = NULL;
+    icd_run_state earlier = {0};
+    const char *lock = icd_i_job_path(job, "config.lock.json");
+    const char *log = icd_i_job_path(job, "run.log");
+    if (!lock || !log) return ICD_ENOMEM;
+    ICD_TRY(icd_i_out_sweep(job->ctx, icd_i_rundir_root(job->dir)));
+    ICD_TRY(icd_config_print(job->ctx, job->config, &text));
+    job->state.config_hash = icd_i_hash(0, text, strlen(text));
+    job->state.model_hash = icd_i_hash(icd_model_hash(job->checkpoint), &job->input.hash,
+                                       sizeof job->input.hash);
+    ICD_TRY(icd_i_rundir_read_state(job->ctx, job->dir, &earlier));
+    bool same = earlier.config_hash == job->state.config_hash &&
+                earlier.model_hash == job->state.model_hash;
+    if (resume && earlier.stage > 0 && !same)
+        icd_i_warn(
+            job->ctx,
+            "model, input or settings changed since; starting from the first stage");
+    if (resume && same) job->state.stage = earlier.stage;
+    if (!resume) ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, "run.log"));
+    ICD_TRY(icd_config_write(job->ctx, job->config, lock));
+    ICD_TRY(icd_i_rundir_write_state(job->ctx, job->dir, &job->state));
+    ICD_TRY(icd_ctx_log_open(job->ctx, log));
+done:
+    icd_mem_free(job->ctx, text);
+    return status;
+}
+
+/* Latency is the only target that this version measures; what is not evaluated is no
+ * pass. */
+static icd_status check_gates(icd_job *job)
+{
+    icd_comparison c;
+    double limit = job->config->gates.latency_pct;
+    if (!job->opts.gate) return ICD_OK;
+    if (!job->samples ||
+        icd_samples_compare(job->ctx, job->samples, "linear", "iterative",
+                            job->config->measure.seed, &c) != ICD_OK)
+        return icd_i_fail(job->ctx, ICD_EGATE, "gates.latency_pct", NULL,
+                          "was not evaluated");
+    if (100 * c.delta <= limit) return ICD_OK;
+    return icd_i_fail(job->ctx, ICD_EGATE, "gates.latency_pct", NULL,
+                      "found %+.1f %%, expected %+.1f %% or less", 100 * c.delta, limit);
+}
+
+static icd_outcome wanted_outcome(const icd_run_opts *opts, const icd_config *config)
+{
+    if (opts->dry_run) return ICD_OUTCOME_DRY_RUN;
+    if (opts->no_measure) return ICD_OUTCOME_NOT_MEASURED;
+    return config->pipeline.mode == ICD_MODE_ITERATIVE ? ICD_OUTCOME_KEPT
+                                                       : ICD_OUTCOME_NOT_MEASURED;
+}
+
+static icd_status run(icd_ctx *ctx, const icd_config *config, const char *out_dir,
+                      const icd_run_opts *opts, bool resume, icd_run_summary **out)
+{
+    icd_status status = ICD_OK;
+    icd_job job = {.ctx = ctx, .config = config};
+    *out = NULL;
+    if (opts) job.opts = *opts;
+    job.outcome = wanted_outcome(&job.opts, config);
+    reach(&job, "READY");
+    ICD_TRY(icd_i_rundir_open(ctx, out_dir, &job.dir));
+    ICD_TRY(icd_i_stage_open(&job));
+    ICD_TRY(prepare(&job, resume));
+    ICD_TRY(finish(&job, run_stages(&job)));
+    ICD_TRY(summarize(&job, out));
+    status = check_gates(&job);
+done:
+    (void)icd_ctx_log_open(ctx, NULL);
+    icd_i_job_free(&job);
+    return status;
+}
+
+icd_status icd_run(icd_ctx *ctx, const icd_config *config, const icd_run_opts *opts,
+                   icd_run_summary **out)
+{
+    const char *dir = opts && opts->out ? opts->out : config->report.out_dir;
+    return run(ctx, config, dir, opts, false, out);
+}
+
+icd_status icd_resume(icd_ctx *ctx, const char *dir, const icd_run_opts *opts,
+                      icd_run_summary **out)
+{
+    icd_status status = ICD_OK;
+    icd_config *config = NULL;
+    char path[1024];
+    *out = NULL;
+    snprintf(path, sizeof path, "%s/config.lock.json", dir);
+    ICD_TRY(icd_config_new(ctx, &config));
+    ICD_TRY(icd_config_read(ctx, config, path));
+    ICD_TRY(run(ctx, config, dir, opts, true, out));
+done:
+    icd_config_free(ctx, config);
+    return status;
+}
+
+icd_status icd_report_run(icd_ctx *ctx, const char *dir)
+{
+    return icd_report_write(ctx, dir);
+}

@@ -1,0 +1,123 @@
+/* check: a permuted model must equal its own unpermuted self before anything is timed. */
+#include "runtime/job.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* SPEC section 6. */
+static const double BOUND_F32 = 1e-5, BOUND_INT8 = 2e-2, COSINE_INT8 = .9995;
+
+/* One inference of the first batch; the output is copied because the runner goes away. */
+static icd_status infer(icd_job *job, const icd_model *model, const icd_layout *layout,
+                        int32_t dtype, float **hidden, int64_t *tokens, int64_t *width)
+{
+    icd_status status = ICD_OK;
+    icd_runner *runner = NULL;
+    icd_output out;
+    icd_runner_opts opts = job->config->runner;
+    icd_batch batch = icd_i_input_batch(&job->input, 0);
+    opts.dtype = dtype;
+    opts.vector = job->config->kernel.vector;
+    *hidden = NULL;
+    ICD_TRY(icd_runner_new(job->ctx, model, layout, &batch, &opts, &runner));
+    ICD_TRY(icd_runner_step(job->ctx, runner, &batch, &out));
+    ICD_TRY(ICD_ALLOC(job->ctx, out.tokens * out.width, hidden));
+    memcpy(*hidden, out.hidden, (size_t)(out.tokens * out.width) * sizeof **hidden);
+    *tokens = out.tokens;
+    *width = out.width;
+done:
+    icd_runner_free(job->ctx, runner);
+    return status;
+}
+
+/* max |a-b| / max |a| over the batch, and the mean cosine of its tokens. */
+static void difference(const float *a, const float *b, int64_t tokens, int64_t width,
+                       icd_job_check *out)
+{
+    double top = 0, gap = 0, cosines = 0;
+    for (int64_t t = 0; t < tokens; t++) {
+        double dot = 0, aa = 0, bb = 0;
+        for (int64_t i = t * width; i < (t + 1) * width; i++) {
+            double x = (double)a[i], y = (double)b[i];
+            top = fmax(top, fabs(x));
+            gap = fmax(gap, isfinite(y) ? fabs(x - y) : INFINITY);
+            dot += x * y;
+            aa += x * x;
+            bb += y * y;
+        }
+        cosines += aa * bb > 0 ? dot / sqrt(aa * bb) : 1;
+    }
+    out->max_rel = top > 0 ? gap / top : gap;
+    out->cosine = cosines / (double)tokens;
+}
+
+static void record(icd_job *job, icd_job_check check)
+{
+    check.ok = check.max_rel <= check.bound && check.cosine >= check.min_cosine;
+    job->check[job->checks++] = check;
+    if (!check.ok)
+        icd_i_job_roll_back(
+            job, "E_EXACT_601: %s: max |a-b| / max |a| is %.3g, at most %.0e allowed",
+            check.what, check.max_rel, check.bound);
+}
+
+/* pi0: the permuted f32 model against the checkpoint. */
+static icd_status check_pi0(icd_job *job, float **dense, int64_t *tokens, int64_t *width)
+{
+    icd_status status = ICD_OK;
+    float *permuted = NULL;
+    icd_job_check check = {.what = "pi0 against the checkpoint, f32",
+                           .bound = BOUND_F32,
+                           .min_cosine = COSINE_INT8};
+    ICD_TRY(infer(job, job->checkpoint, NULL, ICD_RUN_F32, dense, tokens, width));
+    ICD_TRY(infer(job, job->permuted, NULL, ICD_RUN_F32, &permuted, tokens, width));
+    difference(*dense, permuted, *tokens, *width, &check);
+    record(job, check);
+done:
+    icd_i_free(job->ctx, permuted);
+    return status;
+}
+
+/* Every other arm against linear: same weights, same masks, so the same numbers. */
+static icd_status check_arms(icd_job *job, const float *linear, int32_t dtype,
+                             int64_t tokens, int64_t width)
+{
+    icd_status status = ICD_OK;
+    for (int64_t i = 1; i < job->arms; i++) {
+        float *hidden = NULL;
+        icd_job_check check = {.bound = dtype == ICD_RUN_INT8 ? BOUND_INT8 : BOUND_F32,
+                               .min_cosine = COSINE_INT8};
+        if (!strcmp(job->arm[i].name, "linear A/A")) continue;
+        snprintf(check.what, sizeof check.what, "%s against linear, %s", job->arm[i].name,
+                 dtype == ICD_RUN_INT8 ? "int8" : "f32");
+        icd_i_progress(job->ctx, "check", i, job->arms);
+        status = infer(job, job->transformed, job->arm[i].layout, dtype, &hidden, &tokens,
+                       &width);
+        if (status != ICD_OK) return status;
+        difference(linear, hidden, tokens, width, &check);
+        record(job, check);
+        icd_i_free(job->ctx, hidden);
+    }
+    return ICD_OK;
+}
+
+icd_status icd_i_stage_check(icd_job *job)
+{
+    icd_status status = ICD_OK;
+    float *dense = NULL, *linear = NULL;
+    int64_t tokens = 0, width = 0;
+    int32_t dtype = job->config->quant.dtype == ICD_Q_INT8 ? ICD_RUN_INT8 : ICD_RUN_F32;
+    icd_job_check loss = {0};
+    ICD_TRY(icd_i_arms_make(job));
+    ICD_TRY(check_pi0(job, &dense, &tokens, &width));
+    ICD_TRY(infer(job, job->transformed, job->arm[0].layout, dtype, &linear, &tokens,
+                  &width));
+    difference(dense, linear, tokens, width, &loss);
+    job->cosine_vs_dense = loss.cosine;
+    ICD_TRY(check_arms(job, linear, dtype, tokens, width));
+done:
+    icd_i_free(job->ctx, dense);
+    icd_i_free(job->ctx, linear);
+    return status;
+}

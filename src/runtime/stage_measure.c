@@ -1,0 +1,160 @@
+/* measure: the arms are described in the run directory, and a process of its own builds
+   and times them, so that nothing the run did before lies in its caches or heap. */
+#include "runtime/job.h"
+
+#include "base/file.h"
+#include "base/npz.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { WORKER_ARGS_MAX = 16 };
+
+static json_t *order_json(const icd_perm *order)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; order && i < order->n; i++)
+        json_array_append_new(list, json_integer(order->old_of_new[i]));
+    return list;
+}
+
+/* Linears of a group share their order: it is written once. */
+static json_t *arm_json(const icd_job_arm *arm)
+{
+    json_t *kernels = json_object(), *orders = json_object();
+    for (int64_t i = 0; i < arm->layout->count; i++) {
+        const icd_layout_entry *e = &arm->layout->entry[i];
+        json_object_set_new(
+            kernels, e->linear,
+            json_pack("{s:i,s:i}", "kind", e->kernel, "granule", e->granule));
+        if (e->order && !json_object_get(orders, e->group))
+            json_object_set_new(orders, e->group, order_json(e->order));
+    }
+    return json_pack("{s:s,s:s,s:o,s:o}", "name", arm->name, "role", arm->role, "kernels",
+                     kernels, "orders", orders);
+}
+
+static icd_status write_arms(icd_job *job)
+{
+    const char *path = icd_i_job_path(job, "arms.json");
+    json_t *list = json_array();
+    if (!path || !list) return ICD_ENOMEM;
+    for (int64_t i = 0; i < job->arms; i++)
+        json_array_append_new(list, arm_json(&job->arm[i]));
+    json_t *root = json_pack("{s:s,s:o}", "version", "icd/1", "arms", list);
+    icd_status status = root ? icd_i_json_write(job->ctx, root, path) : ICD_ENOMEM;
+    json_decref(root);
+    return status;
+}
+
+/* input.npz: the batch that is timed; masks.npz: what may be skipped. */
+static icd_status write_input(icd_job *job)
+{
+    const char *path = icd_i_job_path(job, "input.npz");
+    icd_batch b = icd_i_input_batch(&job->input, 0);
+    if (!path) return ICD_ENOMEM;
+    icd_npz_member ids = {"ids", 'i', 4, 2, {b.batch, b.seq}, b.ids};
+    icd_npz_member lengths = {"lengths", 'i', 4, 1, {b.batch}, b.lengths};
+    icd_npz_member rows = {"rows", 'f', 4, 3, {b.batch, b.seq, b.width}, b.rows};
+    const icd_npz_member text[] = {ids, lengths};
+    return b.ids ? icd_i_npz_write(job->ctx, path, text, 2)
+                 : icd_i_npz_write(job->ctx, path, &rows, 1);
+}
+
+static icd_status write_masks(icd_job *job)
+{
+    icd_status status = ICD_OK;
+    icd_npz_member *member = NULL;
+    int32_t count = 0;
+    const char *path = icd_i_job_path(job, "masks.npz");
+    static const int64_t NOTHING = 0;
+    if (!path) return ICD_ENOMEM;
+    ICD_TRY(ICD_ALLOC(job->ctx, job->layout->count + 1, &member));
+    member[count++] = (icd_npz_member){"icd_masks", 'i', 8, 1, {1}, &NOTHING};
+    for (int64_t i = 0; i < job->layout->count; i++) {
+        const icd_layout_entry *e = &job->layout->entry[i];
+        if (e->mask)
+            member[count++] = (icd_npz_member){
+                e->linear, 'u', 8, 2, {e->mask->blocks, e->mask->words}, e->mask->bits};
+    }
+    ICD_TRY(icd_i_npz_write(job->ctx, path, member, count));
+done:
+    icd_i_free(job->ctx, member);
+    return status;
+}
+
+/* The parent ignores nothing the worker says: its stderr is ours. */
+static icd_status wait_worker(icd_job *job, pid_t pid)
+{
+    int state = 0;
+    struct timespec nap = {0, 50 * 1000 * 1000};
+    for (;;) {
+        pid_t done = waitpid(pid, &state, WNOHANG);
+        if (done == pid) break;
+        if (done < 0 && errno != EINTR)
+            return icd_i_fail_errno(job->ctx, ICD_EMEASURE, "measuring process", errno,
+                                    "waitpid");
+        if (icd_i_cancelled(job->ctx)) kill(pid, SIGTERM);
+        nanosleep(&nap, NULL);
+    }
+    if (icd_i_cancelled(job->ctx)) return icd_i_check_cancel(job->ctx);
+    if (WIFEXITED(state) && WEXITSTATUS(state) == 0) return ICD_OK;
+    if (WIFSIGNALED(state))
+        return icd_i_fail(job->ctx, ICD_EMEASURE, "measuring process", "try again",
+                          "was ended by signal %d", WTERMSIG(state));
+    return icd_i_fail(job->ctx, ICD_EMEASURE, "measuring process", "its message is above",
+                      "ended with exit code %d", WEXITSTATUS(state));
+}
+
+static icd_status run_worker(icd_job *job)
+{
+    const char *argv[WORKER_ARGS_MAX + 2] = {0};
+    int n = 0;
+    pid_t pid = 0;
+    for (; job->opts.worker[n] && n < WORKER_ARGS_MAX; n++) argv[n] = job->opts.worker[n];
+    argv[n] = icd_i_rundir_root(job->dir);
+    int err = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ);
+    if (err)
+        return icd_i_fail_errno(job->ctx, ICD_EMEASURE, argv[0], err,
+                                "the measuring process cannot be started");
+    return wait_worker(job, pid);
+}
+
+icd_status icd_i_stage_measure_load(icd_job *job)
+{
+    const char *path = icd_i_job_path(job, "samples.csv");
+    if (!path) return ICD_ENOMEM;
+    icd_status status = icd_samples_read(job->ctx, path, &job->samples);
+    for (int64_t i = 0; status == ICD_OK && i < job->arms; i++)
+        if (i >= job->samples->arms ||
+            strcmp(job->samples->name[i], job->arm[i].name) != 0)
+            status = icd_i_fail(job->ctx, ICD_EDATA, path, "measure again",
+                                "found other arms than this run has");
+    return status;
+}
+
+icd_status icd_i_stage_measure(icd_job *job)
+{
+    icd_status status = ICD_OK;
+    ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, "samples.csv"));
+    ICD_TRY(write_arms(job));
+    ICD_TRY(write_input(job));
+    ICD_TRY(write_masks(job));
+    if (job->opts.worker)
+        ICD_TRY(run_worker(job));
+    else
+        ICD_TRY(icd_measure_run(job->ctx, icd_i_rundir_root(job->dir)));
+    icd_samples_free(job->ctx, job->samples);
+    job->samples = NULL;
+    ICD_TRY(icd_i_stage_measure_load(job));
+done:
+    return status;
+}

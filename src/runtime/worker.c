@@ -1,0 +1,290 @@
+/* The measuring process: builds the arms that a run directory describes, times them,
+   writes samples.csv. */
+#include "runtime/job.h"
+
+#include "base/npz.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct worker_arm {
+    icd_runner *runner;
+    const icd_batch *batch;
+} worker_arm;
+
+typedef struct worker {
+    icd_ctx *ctx;
+    const char *dir;
+    icd_config *config;
+    icd_model *model;
+    const icd_linear *list;
+    int64_t linears;
+    icd_layout *layout;    /* masks and int8 weights, identity orders */
+    icd_quantized **quant; /* [linears] */
+    icd_array ids, lengths, rows;
+    icd_batch batch;
+    json_t *arms;
+    worker_arm *self;
+    icd_arm *arm;
+} worker;
+
+static void path_of(const worker *w, const char *name, char out[1024])
+{
+    snprintf(out, 1024, "%s/%s", w->dir, name);
+}
+
+static icd_status damaged(worker *w, const char *file, const char *what)
+{
+    return icd_i_fail(w->ctx, ICD_EDATA, file, "run `icd run` again", "%s", what);
+}
+
+static icd_status read_input(worker *w)
+{
+    icd_status status = ICD_OK;
+    char path[1024];
+    icd_npz *npz = NULL;
+    path_of(w, "input.npz", path);
+    ICD_TRY(icd_i_npz_open(w->ctx, path, &npz));
+    if (icd_i_npz_has(npz, "ids")) {
+        ICD_TRY(icd_i_npz_get(w->ctx, npz, "ids", &w->ids));
+        ICD_TRY(icd_i_npz_get(w->ctx, npz, "lengths", &w->lengths));
+        if (w->ids.dims != 2 || w->ids.item != 4 || w->lengths.item != 4 ||
+            w->lengths.count != w->ids.shape[0]) {
+            status = damaged(w, path, "ids and lengths do not fit each other");
+            goto done;
+        }
+        w->batch = (icd_batch){.ids = w->ids.data,
+                               .lengths = w->lengths.data,
+                               .batch = w->ids.shape[0],
+                               .seq = w->ids.shape[1]};
+    } else {
+        ICD_TRY(icd_i_npz_get(w->ctx, npz, "rows", &w->rows));
+        if (w->rows.dims != 3 || w->rows.kind != 'f' || w->rows.item != 4) {
+            status = damaged(w, path, "expected rows of float32 [batch, seq, width]");
+            goto done;
+        }
+        w->batch = (icd_batch){.rows = w->rows.data,
+                               .batch = w->rows.shape[0],
+                               .seq = w->rows.shape[1],
+                               .width = w->rows.shape[2]};
+    }
+done:
+    icd_i_npz_close(w->ctx, npz);
+    return status;
+}
+
+/* The V of the stored mask follows from its number of blocks, which the settings must
+ * explain. */
+static icd_status read_mask(worker *w, icd_npz *npz, icd_layout_entry *e)
+{
+    icd_status status = ICD_OK;
+    icd_array bits = {0};
+    const icd_sparsity_opts *s = &w->config->sparsity;
+    int32_t vector = s->type == ICD_S_HDS ? s->vector : 1;
+    if (!icd_i_npz_has(npz, e->linear)) return ICD_OK;
+    ICD_TRY(icd_i_npz_get(w->ctx, npz, e->linear, &bits));
+    ICD_TRY(icd_i_mask_new(w->ctx, e->rows, e->cols, vector, &e->mask));
+    if (bits.item != 8 || bits.count != e->mask->blocks * e->mask->words) {
+        status = damaged(w, e->linear, "the mask does not fit its matrix");
+        goto done;
+    }
+    memcpy(e->mask->bits, bits.data, (size_t)bits.count * sizeof(uint64_t));
+done:
+    icd_i_array_release(w->ctx, &bits);
+    return status;
+}
+
+static icd_status quantize(worker *w, int64_t i, icd_layout_entry *e)
+{
+    icd_status status = ICD_OK;
+    float *weights = NULL;
+    icd_transform_meta meta;
+    ICD_TRY(icd_model_tensor_f32(w->ctx, w->model, w->list[i].tensor, &weights));
+    icd_matrix matrix = {e->linear, weights, e->rows, e->cols};
+    ICD_TRY(
+        icd_apply_quant(w->ctx, &matrix, NULL, &w->config->quant, &w->quant[i], &meta));
+    e->quant = w->quant[i];
+done:
+    icd_mem_free(w->ctx, weights);
+    return status;
+}
+
+static icd_status read_layout(worker *w)
+{
+    icd_status status = ICD_OK;
+    char path[1024];
+    icd_npz *npz = NULL;
+    path_of(w, "masks.npz", path);
+    ICD_TRY(icd_i_npz_open(w->ctx, path, &npz));
+    ICD_TRY(icd_runner_linears(w->ctx, w->model, &w->list, &w->linears));
+    ICD_TRY(ICD_ALLOC(w->ctx, w->linears, &w->quant));
+    ICD_TRY(icd_i_layout_new(w->ctx, &w->layout));
+    for (int64_t i = 0; i < w->linears; i++) {
+        const icd_linear *l = &w->list[i];
+        icd_i_progress(w->ctx, "load", i, w->linears);
+        ICD_TRY(icd_i_layout_add(w->ctx, w->layout, l->name, l->group, l->rows, l->cols));
+        ICD_TRY(read_mask(w, npz, &w->layout->entry[i]));
+        ICD_TRY(quantize(w, i, &w->layout->entry[i]));
+    }
+done:
+    icd_i_npz_close(w->ctx, npz);
+    return status;
+}
+
+/* The frame in which the input of a group stands in the stored model. */
+static uint64_t group_frame(const worker *w, const char *group)
+{
+    for (int64_t i = 0; i < w->linears; i++)
+        if (!strcmp(w->list[i].group, group) &&
+            icd_model_axis(w->model, w->list[i].in_axis))
+            return icd_model_frame(w->model, w->list[i].in_axis);
+    return ICD_FRAME_CHECKPOINT;
+}
+
+static icd_status read_order(worker *w, const char *group, const json_t *list,
+                             icd_layout *layout)
+{
+    icd_status status = ICD_OK;
+    int32_t *index = NULL;
+    icd_perm *perm = NULL;
+    const json_t *value = NULL;
+    size_t i = 0;
+    int64_t count = (int64_t)json_array_size(list);
+    ICD_TRY(ICD_ALLOC(w->ctx, count, &index));
+    json_array_foreach(list, i, value)
+    {
+        json_int_t v = json_integer_value(value);
+        index[i] = v < 0 || v > INT32_MAX ? -1 : (int32_t)v;
+    }
+    ICD_TRY(icd_perm_from_array(w->ctx, index, count, group_frame(w, group), "arms.json",
+                                &perm));
+    ICD_TRY(icd_i_layout_set_order(w->ctx, layout, group, perm));
+done:
+    icd_perm_free(w->ctx, perm);
+    icd_i_free(w->ctx, index);
+    return status;
+}
+
+static void read_kernels(const json_t *kernels, icd_layout *layout)
+{
+    for (int64_t i = 0; i < layout->count; i++) {
+        icd_layout_entry *e = &layout->entry[i];
+        const json_t *row = json_object_get(kernels, e->linear);
+        json_int_t kind = json_integer_value(json_object_get(row, "kind"));
+        json_int_t granule = json_integer_value(json_object_get(row, "granule"));
+        e->kernel = kind >= ICD_KERNEL_DENSE && kind <= ICD_KERNEL_TILE
+                        ? (int32_t)kind
+                        : ICD_KERNEL_DENSE;
+        e->granule = granule > 0 && granule <= 4096 ? (int32_t)granule : 4;
+    }
+}
+
+static icd_status step(icd_ctx *ctx, void *self)
+{
+    worker_arm *arm = self;
+    icd_output out;
+    return icd_runner_step(ctx, arm->runner, arm->batch, &out);
+}
+
+static icd_status build_arm(worker *w, int64_t i, const json_t *row)
+{
+    icd_status status = ICD_OK;
+    icd_layout *layout = NULL;
+    json_t *order = NULL;
+    const char *group = NULL;
+    icd_runner_opts opts = w->config->runner;
+    opts.dtype = w->config->quant.dtype == ICD_Q_INT8 ? ICD_RUN_INT8 : ICD_RUN_F32;
+    opts.vector = w->config->kernel.vector;
+    ICD_TRY(icd_i_layout_copy(w->ctx, w->layout, &layout));
+    read_kernels(json_object_get(row, "kernels"), layout);
+    json_object_foreach(json_object_get(row, "orders"), group, order)
+    {
+        ICD_TRY(read_order(w, group, order, layout));
+    }
+    ICD_TRY(
+        icd_runner_new(w->ctx, w->model, layout, &w->batch, &opts, &w->self[i].runner));
+    w->self[i].batch = &w->batch;
+    w->arm[i] =
+        (icd_arm){json_string_value(json_object_get(row, "name")), step, &w->self[i]};
+    if (!w->arm[i].name) status = damaged(w, "arms.json", "an arm has no name");
+done:
+    icd_i_layout_free(w->ctx, layout);
+    return status;
+}
+
+static icd_status build_arms(worker *w)
+{
+    icd_status status = ICD_OK;
+    char path[1024];
+    path_of(w, "arms.json", path);
+    ICD_TRY(icd_i_json_read(w->ctx, path, &w->arms));
+    json_t *list = json_object_get(w->arms, "arms");
+    int64_t count = (int64_t)json_array_size(list);
+    if (count == 0) {
+        status = damaged(w, path, "found no arms");
+        goto done;
+    }
+    ICD_TRY(ICD_ALLOC(w->ctx, count, &w->self));
+    ICD_TRY(ICD_ALLOC(w->ctx, count, &w->arm));
+    for (int64_t i = 0; i < count; i++)
+        ICD_TRY(build_arm(w, i, json_array_get(list, (size_t)i)));
+done:
+    return status;
+}
+
+static void release(worker *w)
+{
+    int64_t arms = (int64_t)json_array_size(json_object_get(w->arms, "arms"));
+    for (int64_t i = 0; w->self && i < arms; i++)
+        icd_runner_free(w->ctx, w->self[i].runner);
+    for (int64_t i = 0; w->quant && i < w->linears; i++)
+        icd_quantized_free(w->ctx, w->quant[i]);
+    icd_i_free(w->ctx, w->self);
+    icd_i_free(w->ctx, w->arm);
+    icd_i_free(w->ctx, w->quant);
+    icd_i_layout_free(w->ctx, w->layout);
+    icd_mem_free(w->ctx, (void *)w->list);
+    icd_model_free(w->ctx, w->model);
+    icd_i_array_release(w->ctx, &w->ids);
+    icd_i_array_release(w->ctx, &w->lengths);
+    icd_i_array_release(w->ctx, &w->rows);
+    icd_config_free(w->ctx, w->config);
+    json_decref(w->arms);
+}
+
+static icd_status open_run(worker *w)
+{
+    icd_status status = ICD_OK;
+    char path[1024];
+    path_of(w, "config.lock.json", path);
+    ICD_TRY(icd_config_new(w->ctx, &w->config));
+    ICD_TRY(icd_config_read(w->ctx, w->config, path));
+    path_of(w, "model", path);
+    ICD_TRY(icd_model_open(w->ctx, path, &w->model));
+    ICD_TRY(read_input(w));
+    ICD_TRY(read_layout(w));
+    ICD_TRY(build_arms(w));
+done:
+    return status;
+}
+
+icd_status icd_measure_run(icd_ctx *ctx, const char *dir)
+{
+    icd_status status = ICD_OK;
+    worker w = {.ctx = ctx, .dir = dir};
+    icd_samples *samples = NULL;
+    char path[1024];
+    ICD_TRY(open_run(&w));
+    icd_measure_opts opts = w.config->measure;
+    opts.repeats = w.config->pipeline.repeats;
+    opts.warmup_iter = w.config->pipeline.warmup_iter;
+    ICD_TRY(icd_measure_arms(ctx, w.arm,
+                             (int64_t)json_array_size(json_object_get(w.arms, "arms")),
+                             &opts, &samples));
+    path_of(&w, "samples.csv", path);
+    ICD_TRY(icd_samples_write(ctx, samples, path));
+done:
+    icd_samples_free(ctx, samples);
+    release(&w);
+    return status;
+}
