@@ -1,0 +1,120 @@
+#include "solver/refine.h"
+
+#include "base/mem.h"
+#include <string.h>
+
+static icd_status blocks_alloc(icd_ctx *ctx, const icd_wgraph *g, icd_blocks *b)
+{
+    icd_status status;
+    ICD_TRY(ICD_ALLOC(ctx, g->n + (int64_t)1, &b->g.ptr));
+    ICD_TRY(ICD_ALLOC(ctx, g->ptr[g->n], &b->g.edge));
+    ICD_TRY(ICD_ALLOC(ctx, g->n, &b->block_of));
+    ICD_TRY(ICD_ALLOC(ctx, g->n, &b->slot_of));
+    ICD_TRY(ICD_ALLOC(ctx, g->n, &b->at));
+    ICD_TRY(ICD_ALLOC(ctx, g->n, &b->own));
+    ICD_TRY(ICD_ALLOC(ctx, b->bounds->count, &b->zone_of));
+    b->g.n = g->n;
+done:
+    return status;
+}
+
+static void find_zones(const icd_bounds *zones, icd_blocks *b)
+{
+    for (int32_t k = 0, z = 0; zones && k < b->bounds->count; ++k) {
+        while (b->bounds->at[k] >= zones->at[z + 1]) z++;
+        b->zone_of[k] = z;
+    }
+}
+
+/* Rows in the order of the slots: members of a block are neighbours in memory. `slot_of`
+ * serves as the map from original nodes while the rows are written. */
+static void copy_rows(icd_blocks *b, const icd_wgraph *g, const int32_t *order)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < g->n; ++i) b->slot_of[order[i]] = i;
+    for (int32_t i = 0; i < g->n; ++i) {
+        int32_t v = order[i], zone = b->zone_of[b->block_of[i]];
+        for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
+            int32_t to = b->slot_of[g->edge[k].to];
+            if (b->zone_of[b->block_of[to]] != zone) continue;
+            if (b->block_of[to] == b->block_of[i]) b->own[i] += g->edge[k].w;
+            b->g.edge[count++] = (icd_edge){to, g->edge[k].w};
+        }
+        b->g.ptr[i + 1] = count;
+    }
+    for (int32_t i = 0; i < g->n; ++i) b->slot_of[i] = b->at[i] = i;
+}
+
+icd_status icd_i_blocks_init(icd_ctx *ctx, const icd_wgraph *g,
+                             const icd_refine_params *p, const int32_t *order,
+                             icd_blocks *b)
+{
+    icd_status status;
+    memset(b, 0, sizeof *b);
+    b->bounds = p->bounds;
+    b->frozen = p->frozen;
+    b->order = order;
+    ICD_TRY(blocks_alloc(ctx, g, b));
+    icd_i_bounds_spread(b->bounds, b->block_of);
+    find_zones(p->zones, b);
+    copy_rows(b, g, order);
+done:
+    return status;
+}
+
+void icd_i_blocks_release(icd_ctx *ctx, icd_blocks *b)
+{
+    icd_i_free(ctx, b->g.ptr);
+    icd_i_free(ctx, b->g.edge);
+    icd_i_free(ctx, b->block_of);
+    icd_i_free(ctx, b->slot_of);
+    icd_i_free(ctx, b->at);
+    icd_i_free(ctx, b->own);
+    icd_i_free(ctx, b->zone_of);
+    memset(b, 0, sizeof *b);
+}
+
+/* Moves a node to a block and settles `own` of itself and its neighbours. */
+static void move(icd_blocks *b, int32_t v, int32_t to)
+{
+    int32_t from = b->block_of[v], own = 0;
+    b->block_of[v] = to;
+    for (int64_t k = b->g.ptr[v]; k < b->g.ptr[v + 1]; ++k) {
+        icd_edge e = b->g.edge[k];
+        if (b->block_of[e.to] == from) b->own[e.to] -= e.w;
+        if (b->block_of[e.to] != to) continue;
+        b->own[e.to] += e.w;
+        own += e.w;
+    }
+    b->own[v] = own;
+}
+
+void icd_i_blocks_swap(icd_blocks *b, int32_t v, int32_t u)
+{
+    int32_t from = b->block_of[v], to = b->block_of[u], slot = b->slot_of[v];
+    move(b, v, to);
+    move(b, u, from);
+    b->slot_of[v] = b->slot_of[u];
+    b->slot_of[u] = slot;
+    b->at[b->slot_of[v]] = v;
+    b->at[b->slot_of[u]] = u;
+}
+
+int64_t icd_i_blocks_gain(const icd_blocks *b, int32_t v, int32_t u)
+{
+    int64_t gain = -(int64_t)b->own[v] - b->own[u];
+    for (int64_t k = b->g.ptr[v]; k < b->g.ptr[v + 1]; ++k) {
+        icd_edge e = b->g.edge[k];
+        if (e.to != u && b->block_of[e.to] == b->block_of[u]) gain += e.w;
+    }
+    for (int64_t k = b->g.ptr[u]; k < b->g.ptr[u + 1]; ++k) {
+        icd_edge e = b->g.edge[k];
+        if (e.to != v && b->block_of[e.to] == b->block_of[v]) gain += e.w;
+    }
+    return gain;
+}
+
+int64_t icd_i_blocks_cut(const icd_blocks *b)
+{
+    return icd_i_wgraph_cut(&b->g, b->block_of);
+}

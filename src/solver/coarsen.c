@@ -1,0 +1,105 @@
+#include "solver/coarsen.h"
+
+typedef struct clusters {
+    const icd_wgraph *g;
+    const int32_t *zone;
+    int32_t cap, count;
+    int32_t *map;   /* node -> cluster, -1: none yet */
+    int32_t *size;  /* of clusters */
+    int32_t lonely; /* the cluster that takes nodes without neighbours, -1: none */
+} clusters;
+
+static int32_t size_behind(const clusters *c, int32_t v)
+{
+    return c->map[v] >= 0 ? c->size[c->map[v]] : c->g->size[v];
+}
+
+static void open_cluster(clusters *c, int32_t v)
+{
+    c->map[v] = c->count;
+    c->size[c->count++] = c->g->size[v];
+}
+
+static void join(clusters *c, int32_t v, int32_t u)
+{
+    if (c->map[u] < 0) open_cluster(c, u);
+    c->map[v] = c->map[u];
+    c->size[c->map[u]] += c->g->size[v];
+}
+
+static int32_t best_neighbour(const clusters *c, int32_t v)
+{
+    const icd_wgraph *g = c->g;
+    int32_t best = -1, room = c->cap - g->size[v];
+    float best_rating = 0;
+    for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
+        int32_t u = g->edge[k].to, size = size_behind(c, u);
+        if (size > room || (c->zone && c->zone[u] != c->zone[v])) continue;
+        float rating = (float)g->edge[k].w / (float)size;
+        if (rating > best_rating) {
+            best_rating = rating;
+            best = u;
+        }
+    }
+    return best;
+}
+
+static void place_lonely(clusters *c, int32_t v)
+{
+    int32_t u = c->lonely;
+    if (u >= 0 && size_behind(c, u) + c->g->size[v] <= c->cap &&
+        (!c->zone || c->zone[u] == c->zone[v])) {
+        join(c, v, u);
+    } else {
+        open_cluster(c, v);
+        c->lonely = v;
+    }
+}
+
+static void place(clusters *c, int32_t v)
+{
+    if (c->g->ptr[v] == c->g->ptr[v + 1]) {
+        place_lonely(c, v);
+        return;
+    }
+    int32_t u = best_neighbour(c, v);
+    if (u >= 0)
+        join(c, v, u);
+    else
+        open_cluster(c, v);
+}
+
+/* Neighbours in the graph were numbered alike; clusters keep that nearness in memory. */
+static void renumber(clusters *c, int32_t n, int32_t *fresh)
+{
+    int32_t next = 0;
+    for (int32_t k = 0; k < c->count; ++k) fresh[k] = -1;
+    for (int32_t v = 0; v < n; ++v) {
+        int32_t *id = &fresh[c->map[v]];
+        if (*id < 0) *id = next++;
+        c->map[v] = *id;
+    }
+}
+
+int32_t icd_i_coarsen(const icd_wgraph *g, const int32_t *zone, int32_t cap, icd_rng *rng,
+                      icd_work *work, int32_t *map)
+{
+    size_t before = work->used;
+    int32_t *visit = icd_i_work_take(work, g->n, sizeof *visit);
+    int32_t *size = icd_i_work_take(work, g->n, sizeof *size);
+    clusters c = {g, zone, cap, 0, map, size, -1};
+    if (!visit || !size) {
+        work->used = before;
+        return 0;
+    }
+    for (int32_t v = 0; v < g->n; ++v) {
+        visit[v] = v;
+        map[v] = -1;
+    }
+    icd_i_rng_shuffle(rng, visit, g->n);
+    for (int32_t i = 0; i < g->n; ++i)
+        if (map[visit[i]] < 0) place(&c, visit[i]);
+    renumber(&c, g->n, visit);
+    work->used = before;
+    return c.count;
+}

@@ -1,0 +1,307 @@
+#include "solver/split.h"
+
+#include "base/mem.h"
+#include "base/threads.h"
+#include <string.h>
+
+/* A range of slots that still has to be divided at the boundaries first..last of `fine`.
+ */
+typedef struct part {
+    int32_t first, last;
+} part;
+
+/* The subgraphs of all parts, one behind the other: part p owns nodes begin..end-1, named
+ * from 0 inside the part, the row pointers from begin + p on and the edges from the same
+ * place on whichever level it is. Two copies: the parts of a level and their halves. */
+typedef struct forest {
+    int64_t *ptr;
+    icd_edge *edge;
+    int64_t *base; /* of each part: where its edges begin */
+    int32_t *order;
+    part *part;
+    int32_t parts;
+} forest;
+
+typedef struct splitter {
+    icd_ctx *ctx;
+    const icd_bounds *fine;
+    const icd_bisect_params *params;
+    uint64_t seed;
+    forest now, next;
+    int32_t *size; /* all 1 */
+    icd_work *lane;
+    int32_t lanes;
+    int64_t *child; /* of each part: number of its first child in `next` */
+} splitter;
+
+static int32_t part_begin(const splitter *s, const part *p)
+{
+    return s->fine->at[p->first];
+}
+
+static int32_t part_nodes(const splitter *s, const part *p)
+{
+    return s->fine->at[p->last] - s->fine->at[p->first];
+}
+
+static icd_wgraph part_graph(const splitter *s, const forest *f, int32_t p)
+{
+    int32_t begin = part_begin(s, &f->part[p]);
+    return (icd_wgraph){part_nodes(s, &f->part[p]), f->ptr + begin + p,
+                        f->edge + f->base[p], s->size};
+}
+
+static void forest_release(icd_ctx *ctx, forest *f)
+{
+    icd_i_free(ctx, f->ptr);
+    icd_i_free(ctx, f->edge);
+    icd_i_free(ctx, f->base);
+    icd_i_free(ctx, f->order);
+    icd_i_free(ctx, f->part);
+}
+
+static icd_status forest_alloc(icd_ctx *ctx, int64_t n, int64_t nnz, int64_t parts,
+                               forest *f)
+{
+    icd_status status;
+    ICD_TRY(ICD_ALLOC(ctx, n + parts + 1, &f->ptr));
+    ICD_TRY(ICD_ALLOC(ctx, nnz, &f->edge));
+    ICD_TRY(ICD_ALLOC(ctx, parts, &f->base));
+    ICD_TRY(ICD_ALLOC(ctx, n, &f->order));
+    ICD_TRY(ICD_ALLOC(ctx, parts, &f->part));
+done:
+    return status;
+}
+
+/* One part per block of `coarse`; `fine` refines it, so the boundaries are found in step.
+ */
+static void list_parts(splitter *s, const icd_bounds *coarse)
+{
+    int32_t first = 0;
+    for (int32_t b = 0; b < coarse->count; ++b) {
+        int32_t last = first;
+        while (s->fine->at[last] < coarse->at[b + 1]) last++;
+        s->now.part[s->now.parts++] = (part){first, last};
+        first = last;
+    }
+}
+
+static void fill_part(splitter *s, const icd_wgraph *g, const int32_t *slot_of, int32_t p,
+                      int64_t *used)
+{
+    forest *f = &s->now;
+    int32_t begin = part_begin(s, &f->part[p]), n = part_nodes(s, &f->part[p]);
+    int64_t *ptr = f->ptr + begin + p;
+    icd_edge *edge = f->edge + *used;
+    int64_t count = 0;
+    f->base[p] = *used;
+    ptr[0] = 0;
+    for (int32_t i = 0; i < n; ++i) {
+        int32_t v = f->order[begin + i];
+        for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
+            int32_t to = slot_of[g->edge[k].to] - begin;
+            if (to >= 0 && to < n) edge[count++] = (icd_edge){to, g->edge[k].w};
+        }
+        ptr[i + 1] = count;
+    }
+    *used += count;
+}
+
+static icd_status fill_forest(splitter *s, const icd_wgraph *g, const int32_t *order)
+{
+    icd_status status;
+    int32_t *slot_of = NULL;
+    int64_t used = 0;
+    ICD_TRY(ICD_ALLOC(s->ctx, g->n, &slot_of));
+    memcpy(s->now.order, order, (size_t)g->n * sizeof *order);
+    for (int32_t k = 0; k < g->n; ++k) slot_of[order[k]] = k;
+    for (int32_t p = 0; p < s->now.parts; ++p) fill_part(s, g, slot_of, p, &used);
+done:
+    icd_i_free(s->ctx, slot_of);
+    return status;
+}
+
+/* The boundary nearest to the middle, so that both halves hold as many blocks as slots.
+ */
+static int32_t middle(const part *p)
+{
+    return p->first + (p->last - p->first) / 2;
+}
+
+/* The two halves keep the order of their nodes. */
+static void number_halves(const splitter *s, const part *p, const uint8_t *side,
+                          int32_t *local)
+{
+    int32_t n = part_nodes(s, p), next[2] = {0, 0};
+    for (int32_t i = 0; i < n; ++i) local[i] = next[side[i]]++;
+}
+
+static void write_half(splitter *s, int32_t p, int half, const uint8_t *side,
+                       const int32_t *local)
+{
+    icd_wgraph g = part_graph(s, &s->now, p);
+    int32_t child = (int32_t)s->child[p] + half;
+    forest *f = &s->next;
+    int32_t from = part_begin(s, &s->now.part[p]), begin = part_begin(s, &f->part[child]);
+    int64_t *ptr = f->ptr + begin + child, count = 0;
+    f->base[child] = half ? f->base[child - 1] + ptr[-1] : s->now.base[p];
+    icd_edge *edge = f->edge + f->base[child];
+    ptr[0] = 0;
+    for (int32_t i = 0, slot = begin; i < g.n; ++i) {
+        if (side[i] != half) continue;
+        f->order[slot] = s->now.order[from + i];
+        for (int64_t k = g.ptr[i]; k < g.ptr[i + 1]; ++k)
+            if (side[g.edge[k].to] == half)
+                edge[count++] = (icd_edge){local[g.edge[k].to], g.edge[k].w};
+        ptr[++slot - begin] = count;
+    }
+}
+
+static void copy_part(splitter *s, int32_t p)
+{
+    int32_t begin = part_begin(s, &s->now.part[p]), n = part_nodes(s, &s->now.part[p]);
+    memcpy(s->next.order + begin, s->now.order + begin, (size_t)n * sizeof *s->now.order);
+}
+
+static size_t part_bytes(const splitter *s, int32_t p)
+{
+    const part *range = &s->now.part[p];
+    if (range->last - range->first < 2) return 0;
+    icd_wgraph g = part_graph(s, &s->now, p);
+    return icd_i_bisect_bytes(g.n, g.ptr[g.n]) + (size_t)g.n * 8 + 64;
+}
+
+/* How far coarsening gets may not depend on the part's neighbours: it sees its own share.
+ */
+static void divide_part(splitter *s, int32_t p, char *memory)
+{
+    const part *range = &s->now.part[p];
+    if (range->last - range->first < 2) {
+        copy_part(s, p);
+        return;
+    }
+    icd_rng rng;
+    icd_work work = {memory, part_bytes(s, p), 0};
+    icd_wgraph g = part_graph(s, &s->now, p);
+    uint8_t *side = icd_i_work_take(&work, g.n, sizeof *side);
+    int32_t *local = icd_i_work_take(&work, g.n, sizeof *local);
+    int32_t target = s->fine->at[middle(range)] - s->fine->at[range->first];
+    icd_i_rng_init(&rng, s->seed, (uint64_t)range->first << 32 | (uint64_t)range->last);
+    icd_i_bisect(&g, target, s->params, &rng, &work, side);
+    number_halves(s, range, side, local);
+    write_half(s, p, 0, side, local);
+    write_half(s, p, 1, side, local);
+}
+
+static void divide_lane(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    splitter *s = arg;
+    (void)worker;
+    for (int64_t p = chunk; p < s->now.parts; p += chunks)
+        divide_part(s, (int32_t)p, s->lane[chunk].base);
+}
+
+/* Children are numbered before the parts are divided, so that any thread can write its
+ * own. */
+static bool plan_children(splitter *s)
+{
+    forest *f = &s->next;
+    bool open = false;
+    f->parts = 0;
+    for (int32_t p = 0; p < s->now.parts; ++p) {
+        const part *range = &s->now.part[p];
+        s->child[p] = f->parts;
+        if (range->last - range->first < 2) {
+            f->part[f->parts++] = *range;
+        } else {
+            open = true;
+            f->part[f->parts++] = (part){range->first, middle(range)};
+            f->part[f->parts++] = (part){middle(range), range->last};
+        }
+    }
+    return open;
+}
+
+static void free_lanes(splitter *s)
+{
+    for (int32_t i = 0; i < s->lanes; ++i) {
+        icd_i_free(s->ctx, s->lane[i].base);
+        s->lane[i] = (icd_work){0};
+    }
+    s->lanes = 0;
+}
+
+static icd_status make_lanes(splitter *s)
+{
+    icd_status status = ICD_OK;
+    size_t most = 0;
+    int32_t wanted = icd_ctx_threads(s->ctx);
+    if (wanted > s->now.parts) wanted = s->now.parts;
+    for (int32_t p = 0; p < s->now.parts; ++p)
+        if (part_bytes(s, p) > most) most = part_bytes(s, p);
+    if (s->lanes == wanted && s->lane[0].size >= most) return ICD_OK;
+    free_lanes(s);
+    for (; s->lanes < wanted; ++s->lanes) {
+        icd_work *lane = &s->lane[s->lanes];
+        ICD_TRY(ICD_ALLOC(s->ctx, (int64_t)most, &lane->base));
+        lane->size = most;
+    }
+done:
+    return status;
+}
+
+static icd_status divide_level(splitter *s)
+{
+    icd_status status;
+    ICD_TRY(make_lanes(s));
+    icd_i_parallel(s->ctx, s->lanes, divide_lane, s);
+    forest swap = s->now;
+    s->now = s->next;
+    s->next = swap;
+done:
+    return status;
+}
+
+static void splitter_release(splitter *s)
+{
+    free_lanes(s);
+    icd_i_free(s->ctx, s->lane);
+    icd_i_free(s->ctx, s->child);
+    icd_i_free(s->ctx, s->size);
+    forest_release(s->ctx, &s->now);
+    forest_release(s->ctx, &s->next);
+}
+
+static icd_status splitter_init(splitter *s, const icd_wgraph *g,
+                                const icd_bounds *coarse, const int32_t *order)
+{
+    icd_status status;
+    int32_t whole[2] = {0, g->n};
+    icd_bounds one = {whole, 1};
+    int64_t nnz = g->ptr[g->n], most = s->fine->count;
+    ICD_TRY(forest_alloc(s->ctx, g->n, nnz, most, &s->now));
+    ICD_TRY(forest_alloc(s->ctx, g->n, nnz, most, &s->next));
+    ICD_TRY(ICD_ALLOC(s->ctx, g->n, &s->size));
+    ICD_TRY(ICD_ALLOC(s->ctx, most, &s->child));
+    ICD_TRY(ICD_ALLOC(s->ctx, icd_ctx_threads(s->ctx), &s->lane));
+    for (int32_t v = 0; v < g->n; ++v) s->size[v] = 1;
+    list_parts(s, coarse ? coarse : &one);
+    ICD_TRY(fill_forest(s, g, order));
+done:
+    return status;
+}
+
+icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coarse,
+                       const icd_bounds *fine, const icd_bisect_params *params,
+                       uint64_t seed, int32_t *order)
+{
+    icd_status status;
+    splitter s = {.ctx = ctx, .fine = fine, .params = params, .seed = seed};
+    if (g->n == 0) return ICD_OK;
+    ICD_TRY(splitter_init(&s, g, coarse, order));
+    while (plan_children(&s)) ICD_TRY(divide_level(&s));
+    memcpy(order, s.now.order, (size_t)g->n * sizeof *order);
+done:
+    splitter_release(&s);
+    return status;
+}

@@ -1,0 +1,48 @@
+/**
+ * @file split.h
+ * Recursive bisection of ranges of slots: first the order of the slots' blocks, down to
+ * exact blocks.
+ */
+#ifndef ICD_SOLVER_SPLIT_H
+#define ICD_SOLVER_SPLIT_H
+
+#include "solver/bisect.h"
+
+/** Slot boundaries of consecutive blocks: block b holds slots at[b]..at[b+1]-1. */
+typedef struct icd_bounds {
+    int32_t *at; /**< count + 1, at[0] = 0, strictly rising, at[count] = n */
+    int32_t count;
+} icd_bounds;
+
+/**
+ * Blocks of `step` slots that start anew at every boundary of `coarse` (NULL: one range
+ * of n slots): refines blocks into smaller ones.
+ */
+icd_status icd_i_bounds_nest(icd_ctx *ctx, const icd_bounds *coarse, int32_t n,
+                             int32_t step, icd_bounds *out);
+/** k slices floor(bn/k)..floor((b+1)n/k)-1, empty ones left out. */
+icd_status icd_i_bounds_slices(icd_ctx *ctx, int32_t n, int32_t k, icd_bounds *out);
+/** All boundaries of `coarse` and all multiples of `step`. */
+icd_status icd_i_bounds_cross(icd_ctx *ctx, const icd_bounds *coarse, int32_t step,
+                              icd_bounds *out);
+void icd_i_bounds_release(icd_ctx *ctx, icd_bounds *b);
+
+/** block_of[slot] = block. */
+void icd_i_bounds_spread(const icd_bounds *b, int32_t *block_of);
+
+/**
+ * Reorders the slots of every block of `coarse` so that few edges run between blocks of
+ * `fine`: halves of halves, each bisected at a block boundary. Edges between blocks of
+ * `coarse` do not count: they are cut anyway.
+ * @param coarse     [in]     NULL: all slots are one block
+ * @param fine       [in]     refines `coarse`
+ * @param order      [in/out] node at slot
+ * @return ICD_OK (also when the budget is over: legal, but less searched) | ICD_ENOMEM
+ * @cost time O(nnz log(blocks)), memory O(nnz + n)
+ * @det  any thread count: every part has its own random numbers
+ */
+icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coarse,
+                       const icd_bounds *fine, const icd_bisect_params *params,
+                       uint64_t seed, int32_t *order);
+
+#endif
