@@ -59,7 +59,8 @@ const icd_tensor *icd_safetensors_at(const icd_safetensors *file, int64_t i);
 const icd_tensor *icd_safetensors_get(const icd_safetensors *file, const char *name);
 
 /**
- * Writes tensors sorted by name; atomic; the same tensors give the same bytes.
+ * Writes tensors by falling element size, then by name, so that each is aligned; atomic;
+ * the same tensors give the same bytes.
  * @param metadata [in] pairs key, value, ..., NULL; or NULL
  */
 icd_status icd_safetensors_write(icd_ctx *ctx, const char *path, const icd_tensor *tensor,

@@ -7,9 +7,9 @@ static const struct {
     const char *name;
     int64_t size;
 } DTYPE[ICD_DTYPES] = {
-    [ICD_F64] = {"F64", 8}, [ICD_F32] = {"F32", 4},   [ICD_F16] = {"F16", 2},
+    [ICD_F64] = {"F64", 8},   [ICD_F32] = {"F32", 4}, [ICD_F16] = {"F16", 2},
     [ICD_BF16] = {"BF16", 2}, [ICD_I64] = {"I64", 8}, [ICD_I32] = {"I32", 4},
-    [ICD_I16] = {"I16", 2}, [ICD_I8] = {"I8", 1},     [ICD_U8] = {"U8", 1},
+    [ICD_I16] = {"I16", 2},   [ICD_I8] = {"I8", 1},   [ICD_U8] = {"U8", 1},
     [ICD_BOOL] = {"BOOL", 1},
 };
 
@@ -62,9 +62,15 @@ static void from_doubles(const double *from, int64_t count, float *out)
 icd_status icd_tensor_to_f32(icd_ctx *ctx, const icd_tensor *tensor, float *out)
 {
     switch (tensor->dtype) {
-    case ICD_F64: from_doubles(tensor->data, tensor->count, out); return ICD_OK;
-    case ICD_F16: from_halves(tensor->data, tensor->count, out); return ICD_OK;
-    case ICD_BF16: from_bfloats(tensor->data, tensor->count, out); return ICD_OK;
+    case ICD_F64:
+        from_doubles(tensor->data, tensor->count, out);
+        return ICD_OK;
+    case ICD_F16:
+        from_halves(tensor->data, tensor->count, out);
+        return ICD_OK;
+    case ICD_BF16:
+        from_bfloats(tensor->data, tensor->count, out);
+        return ICD_OK;
     case ICD_F32:
         if (tensor->count) memcpy(out, tensor->data, (size_t)tensor->count * sizeof *out);
         return ICD_OK;

@@ -53,9 +53,9 @@ static icd_status add_shard(icd_ctx *ctx, icd_safetensors *file, const char *dir
     int64_t first = file->list.count;
     ICD_TRY(icd_i_path_join(ctx, dir, shard, &path));
     ICD_TRY(add_file(ctx, file, path));
-    if (json_object_set_new(open, shard,
-                            json_pack("[I,I]", (json_int_t)first,
-                                      (json_int_t)file->list.count)))
+    if (json_object_set_new(
+            open, shard,
+            json_pack("[I,I]", (json_int_t)first, (json_int_t)file->list.count)))
         status = icd_i_fail(ctx, ICD_ENOMEM, path, NULL, "not enough memory");
 done:
     icd_i_free(ctx, path);

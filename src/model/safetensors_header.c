@@ -136,8 +136,9 @@ static icd_status read_entry(reader *r, const char *name, const json_t *entry)
     icd_status status = ICD_OK;
     extent *e = &r->extent[r->count];
     if (!json_is_object(entry))
-        return fail_tensor(r, name, "its entry is no object, expected dtype, shape and "
-                                    "data_offsets");
+        return fail_tensor(r, name,
+                           "its entry is no object, expected dtype, shape and "
+                           "data_offsets");
     e->tensor.name = icd_i_arena_strdup(r->ctx, r->arena, name);
     if (!e->tensor.name) return ICD_ENOMEM;
     ICD_TRY(read_dtype(r, entry, &e->tensor));
@@ -172,7 +173,8 @@ static int by_place(const void *a, const void *b)
     return (x->end > y->end) - (x->end < y->end);
 }
 
-/* Bytes that two tensors share or that none owns are how a file lies about its content. */
+/* Bytes that two tensors share or that none owns are how a file lies about its content.
+ */
 static icd_status check_cover(const reader *r)
 {
     int64_t at = 0;

@@ -4,18 +4,18 @@
 #include "base/json.h"
 #include "model/safetensors_header.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-/* icd_i_json_print sorts keys; data goes in the order of the names too. */
 static icd_status describe(icd_ctx *ctx, const icd_tensor *t, int64_t *at, json_t *header)
 {
     int64_t end = *at + t->count * icd_dtype_size(t->dtype);
     json_t *shape = json_array();
     for (int32_t d = 0; d < t->dims; ++d)
         json_array_append_new(shape, json_integer(t->shape[d]));
-    json_t *entry = json_pack("{s:s,s:o,s:[I,I]}", "dtype", icd_dtype_name(t->dtype),
-                              "shape", shape, "data_offsets", (json_int_t)*at,
-                              (json_int_t)end);
+    json_t *entry =
+        json_pack("{s:s,s:o,s:[I,I]}", "dtype", icd_dtype_name(t->dtype), "shape", shape,
+                  "data_offsets", (json_int_t)*at, (json_int_t)end);
     *at = end;
     if (json_array_size(json_object_get(entry, "shape")) != (size_t)t->dims ||
         json_object_set(header, t->name, entry)) {
@@ -85,6 +85,14 @@ done:
     return status;
 }
 
+/* Wide elements first, as safetensors writes them: then every tensor is aligned. */
+static int by_width(const void *a, const void *b)
+{
+    const icd_tensor *x = a, *y = b;
+    int64_t gap = icd_dtype_size(y->dtype) - icd_dtype_size(x->dtype);
+    return gap ? (gap > 0) - (gap < 0) : strcmp(x->name, y->name);
+}
+
 static icd_status copy_sorted(icd_ctx *ctx, const char *path, const icd_tensor *tensor,
                               int64_t count, icd_tensor_list *list)
 {
@@ -93,6 +101,8 @@ static icd_status copy_sorted(icd_ctx *ctx, const char *path, const icd_tensor *
     list->count = list->capacity = count;
     if (count) memcpy(list->tensor, tensor, (size_t)count * sizeof *tensor);
     status = icd_i_tensor_list_sort(ctx, list, path);
+    if (status == ICD_OK && count)
+        qsort(list->tensor, (size_t)count, sizeof *tensor, by_width);
     return status == ICD_EDATA ? ICD_EINVAL : status;
 }
 

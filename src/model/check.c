@@ -1,0 +1,43 @@
+#include "model/model_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* "[384, 1536]" */
+static void print_shape(int32_t dims, const int64_t *shape, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "[");
+    for (int32_t d = 0; d < dims && used + 24 < size; ++d)
+        used += (size_t)snprintf(out + used, size - used, "%s%" PRId64, d ? ", " : "",
+                                 shape[d]);
+    snprintf(out + used, size - used, "]");
+}
+
+static bool same_shape(const icd_tensor *t, int32_t dims, const int64_t *shape)
+{
+    if (t->dims != dims) return false;
+    for (int32_t d = 0; d < dims; ++d)
+        if (t->shape[d] != shape[d]) return false;
+    return true;
+}
+
+icd_status icd_i_model_check(icd_ctx *ctx, const icd_model *model, const char *name,
+                             int32_t dims, const int64_t *shape)
+{
+    char where[1024], found[256], expected[256];
+    const icd_tensor *t = icd_model_tensor(model, name);
+    snprintf(where, sizeof where, "%.700s: tensor '%.200s'", model->path, name);
+    print_shape(dims, shape, expected, sizeof expected);
+    if (!t)
+        return icd_i_fail(ctx, ICD_EDATA, where, NULL, "found none, expected %s",
+                          expected);
+    print_shape(t->dims, t->shape, found, sizeof found);
+    if (!same_shape(t, dims, shape))
+        return icd_i_fail(ctx, ICD_EDATA, where, NULL, "found %s, expected %s", found,
+                          expected);
+    if (t->dtype > ICD_BF16)
+        return icd_i_fail(ctx, ICD_EDATA, where, NULL,
+                          "found dtype %s, expected floating point",
+                          icd_dtype_name(t->dtype));
+    return ICD_OK;
+}

@@ -1,0 +1,247 @@
+#include "model/model_private.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char PREFIX[] = "bert.";
+
+static int by_name(const void *a, const void *b)
+{
+    const icd_slot *x = a, *y = b;
+    return strcmp(x->tensor.name, y->tensor.name);
+}
+
+icd_slot *icd_i_model_slot(const icd_model *model, const char *name)
+{
+    icd_slot key = {.tensor = {.name = name}};
+    if (!model->slots) return NULL;
+    return bsearch(&key, model->slot, (size_t)model->slots, sizeof key, by_name);
+}
+
+static bool is_prefixed(const char *name)
+{
+    return strncmp(name, PREFIX, sizeof PREFIX - 1) == 0;
+}
+
+/* "bert.x" and "x" in one file would be one tensor under two names. */
+static icd_status check_names(icd_ctx *ctx, const icd_model *model)
+{
+    for (int64_t i = 1; i < model->slots; ++i)
+        if (by_name(&model->slot[i - 1], &model->slot[i]) == 0)
+            return icd_i_fail(ctx, ICD_EDATA, model->path, NULL,
+                              "found tensor '%.200s' with and without the prefix 'bert.'",
+                              model->slot[i].tensor.name);
+    return ICD_OK;
+}
+
+static icd_status fill_slots(icd_ctx *ctx, icd_model *model)
+{
+    model->slots = icd_safetensors_count(model->file);
+    icd_status status = ICD_ALLOC(ctx, model->slots, &model->slot);
+    if (status != ICD_OK) return status;
+    for (int64_t i = 0; i < model->slots; ++i) {
+        icd_slot *slot = &model->slot[i];
+        slot->tensor = *icd_safetensors_at(model->file, i);
+        slot->file_name = slot->tensor.name;
+        if (is_prefixed(slot->file_name)) slot->tensor.name += sizeof PREFIX - 1;
+    }
+    if (model->slots)
+        qsort(model->slot, (size_t)model->slots, sizeof *model->slot, by_name);
+    return check_names(ctx, model);
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+static icd_status open_in(icd_ctx *ctx, icd_model *model, const char *dir)
+{
+    icd_status status;
+    char *single = NULL, *index = NULL;
+    ICD_TRY(icd_i_path_join(ctx, dir, "model.safetensors", &single));
+    ICD_TRY(icd_i_path_join(ctx, dir, "model.safetensors.index.json", &index));
+    bool sharded = !icd_i_file_exists(single) && icd_i_file_exists(index);
+    ICD_TRY(icd_safetensors_open(ctx, sharded ? index : single, &model->file));
+done:
+    icd_i_free(ctx, single);
+    icd_i_free(ctx, index);
+    return status;
+}
+
+static icd_status open_arch(icd_ctx *ctx, icd_model *model, const char *dir)
+{
+    icd_status status;
+    char *config = NULL;
+    if (!dir) return icd_i_ffn_open(ctx, model);
+    ICD_TRY(icd_i_path_join(ctx, dir, "config.json", &config));
+    if (icd_i_file_exists(config))
+        status = icd_i_bert_open(ctx, model, config);
+    else
+        status = icd_i_ffn_open(ctx, model);
+done:
+    icd_i_free(ctx, config);
+    return status;
+}
+
+static icd_status restore_order(icd_ctx *ctx, icd_model *model, const char *place,
+                                const icd_perm_entry *entry)
+{
+    int64_t a = icd_i_model_find_axis(model, entry->axis);
+    if (a < 0 || entry->local || entry->perm->from != ICD_FRAME_CHECKPOINT ||
+        entry->perm->n != model->axis[a].axis.n)
+        return icd_i_fail(ctx, ICD_EDATA, place, "the file belongs to another model",
+                          "'%.200s' of %" PRId64
+                          " is no order of an axis from the checkpoint's frame",
+                          entry->axis, entry->perm->n);
+    return icd_perm_copy(ctx, entry->perm, &model->axis[a].order);
+}
+
+static icd_status restore_orders(icd_ctx *ctx, icd_model *model, const char *dir)
+{
+    icd_status status;
+    char *path = NULL;
+    icd_perm_set *set = NULL;
+    ICD_TRY(icd_i_path_join(ctx, dir, "icd.axes.json", &path));
+    if (!icd_i_file_exists(path)) goto done;
+    ICD_TRY(icd_perm_set_read(ctx, path, &set));
+    for (int64_t i = 0; i < set->count; ++i)
+        ICD_TRY(restore_order(ctx, model, path, &set->entry[i]));
+done:
+    icd_perm_set_free(ctx, set);
+    icd_i_free(ctx, path);
+    return status;
+}
+
+/* The last part of a path, without slashes at its end and without ".safetensors". */
+static icd_status name_model(icd_ctx *ctx, icd_model *model, const char *path)
+{
+    static const char SUFFIX[] = ".safetensors";
+    model->path = icd_i_arena_strdup(ctx, model->arena, path);
+    char *copy = icd_i_arena_strdup(ctx, model->arena, path);
+    if (!model->path || !copy) return ICD_ENOMEM;
+    size_t n = strlen(copy);
+    while (n > 1 && copy[n - 1] == '/') copy[--n] = 0;
+    size_t tail = sizeof SUFFIX - 1;
+    if (n > tail && strcmp(copy + n - tail, SUFFIX) == 0) copy[n - tail] = 0;
+    char *slash = strrchr(copy, '/');
+    model->name = slash && slash[1] ? slash + 1 : copy;
+    return ICD_OK;
+}
+
+icd_status icd_model_open(icd_ctx *ctx, const char *path, icd_model **out)
+{
+    icd_status status;
+    icd_model *model = NULL;
+    const char *dir = is_folder(path) ? path : NULL;
+    *out = NULL;
+    ICD_TRY(ICD_ALLOC(ctx, 1, &model));
+    ICD_TRY(icd_i_arena_new(ctx, &model->arena));
+    ICD_TRY(name_model(ctx, model, path));
+    if (dir)
+        ICD_TRY(open_in(ctx, model, dir));
+    else
+        ICD_TRY(icd_safetensors_open(ctx, path, &model->file));
+    ICD_TRY(fill_slots(ctx, model));
+    ICD_TRY(open_arch(ctx, model, dir));
+    if (dir) ICD_TRY(restore_orders(ctx, model, dir));
+    *out = model;
+    model = NULL;
+done:
+    icd_model_free(ctx, model);
+    return status;
+}
+
+void icd_model_free(icd_ctx *ctx, icd_model *model)
+{
+    if (!model) return;
+    for (int64_t i = 0; model->slot && i < model->slots; ++i)
+        icd_i_free(ctx, model->slot[i].owned);
+    for (int64_t a = 0; model->axis && a < model->axes; ++a)
+        icd_perm_free(ctx, model->axis[a].order);
+    icd_i_free(ctx, model->slot);
+    icd_i_free(ctx, model->axis);
+    icd_safetensors_close(ctx, model->file);
+    icd_i_arena_free(ctx, model->arena);
+    icd_i_free(ctx, model);
+}
+
+const char *icd_model_arch(const icd_model *model)
+{
+    return model->arch;
+}
+
+const char *icd_model_name(const icd_model *model)
+{
+    return model->name;
+}
+
+const char *icd_model_path(const icd_model *model)
+{
+    return model->path;
+}
+
+const icd_model_config *icd_model_get_config(const icd_model *model)
+{
+    return &model->config;
+}
+
+/* A block file ships activations beside its weights, a BertModel its position numbers. */
+static bool is_parameter(const icd_tensor *t)
+{
+    return t->dtype <= ICD_BF16 && strcmp(t->name, "input") && strcmp(t->name, "output");
+}
+
+int64_t icd_model_parameters(const icd_model *model)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < model->slots; ++i)
+        if (is_parameter(&model->slot[i].tensor)) sum += model->slot[i].tensor.count;
+    return sum;
+}
+
+uint64_t icd_model_hash(const icd_model *model)
+{
+    uint64_t hash = 0;
+    for (int64_t i = 0; i < model->slots; ++i) {
+        const icd_tensor *t = &model->slot[i].tensor;
+        int64_t head[2] = {t->dtype, t->dims};
+        hash = icd_i_hash(hash, t->name, strlen(t->name));
+        hash = icd_i_hash(hash, head, sizeof head);
+        hash = icd_i_hash(hash, t->shape, (size_t)t->dims * sizeof *t->shape);
+        hash = icd_i_hash(hash, t->data, (size_t)(t->count * icd_dtype_size(t->dtype)));
+    }
+    return hash;
+}
+
+const icd_tensor *icd_model_tensor(const icd_model *model, const char *name)
+{
+    const icd_slot *slot = icd_i_model_slot(model, name);
+    return slot ? &slot->tensor : NULL;
+}
+
+icd_status icd_model_tensor_f32(icd_ctx *ctx, const icd_model *model, const char *name,
+                                float **out)
+{
+    icd_status status;
+    float *data = NULL;
+    const icd_tensor *t = icd_model_tensor(model, name);
+    *out = NULL;
+    if (!t)
+        return icd_i_fail(ctx, ICD_EINVAL, model->name, NULL, "no tensor '%.200s'", name);
+    ICD_TRY(ICD_ALLOC(ctx, t->count, &data));
+    ICD_TRY(icd_tensor_to_f32(ctx, t, data));
+    *out = data;
+    data = NULL;
+done:
+    icd_i_free(ctx, data);
+    return status;
+}

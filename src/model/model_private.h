@@ -1,0 +1,89 @@
+/**
+ * @file model_private.h
+ * What an icd_model consists of; for the files of this folder.
+ */
+#ifndef ICD_MODEL_MODEL_PRIVATE_H
+#define ICD_MODEL_MODEL_PRIVATE_H
+
+#include "base/mem.h"
+#include <icd/model.h>
+
+/** A tensor of a model, and what this model owns of it. */
+typedef struct icd_slot {
+    icd_tensor tensor;     /**< name: without the "bert." prefix */
+    const char *file_name; /**< as the checkpoint spells it */
+    void *owned;           /**< tensor.data where this model changed it; NULL: a view */
+} icd_slot;
+
+/** An axis and where it stands. */
+typedef struct icd_axis_slot {
+    icd_axis axis;
+    icd_perm
+        *order; /**< from the checkpoint's order to today's; NULL: the checkpoint's */
+    /** Axes that travel with the blocks of this one: `members` sub-axes of each of its n
+     * indices begin at axis `member` (heads: head.0.qk, head.0.v, head.1.qk, ...). */
+    int64_t member, members;
+} icd_axis_slot;
+
+/**
+ * A model that was opened owns its file and the names and bindings (`arena`); one made by
+ * apply or replace borrows all that from its source.
+ */
+struct icd_model {
+    icd_arena *arena;
+    icd_safetensors *file;
+    const char *arch, *name, *path;
+    icd_model_config config;
+    icd_slot *slot; /**< sorted by tensor.name */
+    int64_t slots;
+    icd_axis_slot *axis;
+    int64_t axes, axes_capacity;
+};
+
+icd_slot *icd_i_model_slot(const icd_model *model, const char *name);
+
+/** The index of an axis; -1: unknown. */
+int64_t icd_i_model_find_axis(const icd_model *model, const char *name);
+
+/**
+ * Checks that a tensor exists, is floating point and has exactly this shape.
+ * @return ICD_OK | ICD_EDATA "place: tensor NAME: found [..], expected [..]"
+ */
+icd_status icd_i_model_check(icd_ctx *ctx, const icd_model *model, const char *name,
+                             int32_t dims, const int64_t *shape);
+
+/** Appends an axis whose bindings the arena holds; `name` is copied. */
+icd_status icd_i_model_add_axis(icd_ctx *ctx, icd_model *model, const char *name,
+                                int64_t n, const icd_binding *binding, int64_t bindings);
+
+/** Room for a list of bindings that grows. */
+typedef struct icd_binding_list {
+    icd_binding *binding;
+    int64_t count, capacity;
+} icd_binding_list;
+
+/** Binds `dim` of a tensor whose name is printed from `fmt`; the name lives in the arena.
+ */
+icd_status icd_i_model_bind(icd_ctx *ctx, icd_model *model, icd_binding_list *list,
+                            int32_t dim, int64_t offset, int64_t block, const char *fmt,
+                            ...) ICD_PRINTF(7, 8);
+
+/** Adds an axis of the listed bindings, and empties the list. */
+icd_status icd_i_model_take_axis(icd_ctx *ctx, icd_model *model, const char *name,
+                                 int64_t n, icd_binding_list *list);
+
+/** Reads config.json's text, checks the tensors, and makes the axes of a BertModel. */
+icd_status icd_i_bert_open(icd_ctx *ctx, icd_model *model, const char *config);
+
+/** The same for a block file: sizes come from the tensors. */
+icd_status icd_i_ffn_open(icd_ctx *ctx, icd_model *model);
+
+/**
+ * A model like `source` that shares everything but the orders: all tensors are views.
+ */
+icd_status icd_i_model_view(icd_ctx *ctx, const icd_model *source, icd_model **out);
+
+/** Makes a tensor of this model writable: its data becomes a copy, once. */
+icd_status icd_i_slot_own(icd_ctx *ctx, icd_slot *slot);
+
+#endif
