@@ -29,6 +29,9 @@ typedef struct cli_app {
     const char *command; /**< "solve" */
     const char *positional[16];
     int positionals;
+    const char *repeated[32]; /**< values of the flag that may be given several times */
+    int repeats;
+    json_t *meta; /**< counters for the event of this command; may stay NULL */
 } cli_app;
 
 typedef struct cli_command {
@@ -41,8 +44,9 @@ typedef struct cli_command {
     icd_status (*run)(cli_app *app);
 } cli_command;
 
-extern const cli_command cli_graph, cli_solve, cli_score, cli_schema, cli_doctor,
-    cli_version;
+extern const cli_command cli_run, cli_resume, cli_measure, cli_report, cli_trace,
+    cli_graph, cli_solve, cli_score, cli_axes, cli_apply, cli_infer, cli_verify,
+    cli_doctor, cli_schema, cli_version;
 
 /** Reports a wrong use of the command line. @return ICD_EINVAL */
 icd_status cli_usage(cli_app *app, const char *format, ...)

@@ -118,6 +118,7 @@ static icd_status run(cli_app *app)
             meta_path ? icd_csr_write_meta(app->ctx, w, &meta, meta_path) : ICD_ENOMEM;
     }
     cli_progress_end();
+    if (status == ICD_OK) app->meta = json_pack("{s:I}", "nnz(W)", (json_int_t)w->nnz);
     if (status == ICD_OK) status = show(app, w, &meta);
     free(meta_path);
     icd_csr_free(app->ctx, w);

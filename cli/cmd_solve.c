@@ -139,6 +139,7 @@ static icd_status run(cli_app *app)
             icd_fit_permutation(app->ctx, &problem, &app->config->solver, &perm, &stats);
     }
     if (status == ICD_OK) status = icd_perm_write(app->ctx, perm, arg.out);
+    if (status == ICD_OK) app->meta = score_json(&stats.score);
     cli_progress_end();
     if (status == ICD_OK) status = show(app, perm, &stats, sets != NULL);
     icd_perm_free(app->ctx, perm);

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 static const cli_command *const COMMAND[] = {
-    &cli_graph, &cli_solve, &cli_score, &cli_schema, &cli_doctor, &cli_version,
+    &cli_run,   &cli_resume, &cli_measure, &cli_report, &cli_trace,
+    &cli_graph, &cli_solve,  &cli_score,   &cli_axes,   &cli_apply,
+    &cli_infer, &cli_verify, &cli_doctor,  &cli_schema, &cli_version,
 };
 enum { COMMANDS = sizeof COMMAND / sizeof COMMAND[0] };
 
@@ -152,6 +154,12 @@ static icd_status take_flag(cli_app *app, const cli_flag *flag, const char *valu
         return icd_config_read(app->ctx, app->config, value);
     if (!strcmp(flag->name, "--override"))
         return icd_config_override(app->ctx, app->config, value);
+    if (!flag->key) {
+        if (app->repeats == (int)(sizeof app->repeated / sizeof app->repeated[0]))
+            return cli_usage(app, "%s was given too often", flag->name);
+        app->repeated[app->repeats++] = value;
+        return ICD_OK;
+    }
     if (snprintf(assignment, sizeof assignment, "%s=%s", flag->key, value) >=
         (int)sizeof assignment)
         return cli_usage(app, "%s: the value is longer than %zu bytes", flag->name,
@@ -242,6 +250,23 @@ static icd_status find_threads(int argc, char **argv, int32_t *threads)
     return ICD_OK;
 }
 
+/* One event per command; the loop of `icd run` emits one per stage itself. */
+static icd_status run_with_event(cli_app *app, const cli_command *command)
+{
+    double from = icd_ctx_now(app->ctx);
+    icd_status status = command->run(app);
+    char *meta = app->meta ? json_dumps(app->meta, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    icd_event event = {.stage = command->name,
+                       .t_start = from,
+                       .t_end = icd_ctx_now(app->ctx),
+                       .ok = status == ICD_OK,
+                       .meta_json = meta ? meta : "{}"};
+    icd_ctx_emit(app->ctx, &event);
+    free(meta);
+    json_decref(app->meta);
+    return status;
+}
+
 static icd_status run_command(cli_app *app, const cli_command *command, int argc,
                               char **argv)
 {
@@ -257,7 +282,7 @@ static icd_status run_command(cli_app *app, const cli_command *command, int argc
     if (status == ICD_OK && app->positionals < command->min_positionals)
         status = cli_usage(app, "expected: icd %s %s", command->name, command->usage);
     if (status == ICD_OK) status = set_up(app, &c);
-    if (status == ICD_OK) status = command->run(app);
+    if (status == ICD_OK) status = run_with_event(app, command);
     cli_progress_end();
     if (status != ICD_OK) print_error(app, status);
     return status;

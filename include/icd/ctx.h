@@ -104,6 +104,13 @@ void icd_ctx_on_event(icd_ctx *ctx, icd_event_fn *fn, void *user);
  */
 icd_status icd_ctx_log_open(icd_ctx *ctx, const char *path);
 
+/** Seconds of the monotonic clock since the context was made: the clock of events. */
+double icd_ctx_now(const icd_ctx *ctx);
+
+/** Delivers an event of the caller to the callback and the log, like the library's own.
+ */
+void icd_ctx_emit(icd_ctx *ctx, const icd_event *event);
+
 /** Frees memory that a function of the library handed out as text or a plain array; NULL
  * is legal. */
 void icd_mem_free(icd_ctx *ctx, void *ptr);

@@ -146,6 +146,37 @@ icd_status icd_measure_run(icd_ctx *ctx, const char *dir);
 /** Writes report.html and report.csv of a run directory anew from its artifacts. */
 icd_status icd_report_run(icd_ctx *ctx, const char *dir);
 
+/** What icd_infer wrote. */
+typedef struct icd_infer_result {
+    int64_t sequences, seq, width;
+} icd_infer_result;
+
+/**
+ * Runs a model on all of the input and writes ids, hidden [sequences, seq, width] and,
+ * where the model has one, pooled [sequences, width] as safetensors. Section `runner`
+ * gives dtype and seq.
+ * @param input [in] text file or ids.npy; block files: NULL takes their own rows
+ */
+icd_status icd_infer(icd_ctx *ctx, const struct icd_config *config, const char *model,
+                     const char *input, const char *out, icd_infer_result *result);
+
+/** How two models differ on one input; outputs are compared in checkpoint order. */
+typedef struct icd_verify_result {
+    double max_rel; /**< max |a-b| / max |a| */
+    double cosine;  /**< mean over tokens */
+    double bound;   /**< 1e-5 in f32, 2e-2 with int8 linears */
+    bool equal;
+    int64_t tokens;
+} icd_verify_result;
+
+icd_status icd_verify(icd_ctx *ctx, const struct icd_config *config, const char *a,
+                      const char *b, const char *input, icd_verify_result *result);
+
+/** Records access sets of every traced axis as DIR/axes/AXIS/trace.icdt. */
+icd_status icd_trace_model(icd_ctx *ctx, const struct icd_config *config,
+                           const char *model, const char *input, const char *dir,
+                           int64_t *axes, int64_t *tokens);
+
 void icd_run_summary_free(icd_ctx *ctx, icd_run_summary *summary);
 
 #ifdef __cplusplus

@@ -188,3 +188,13 @@ void icd_i_emit_cost(const icd_ctx *ctx, int64_t *events, double *seconds)
     *events = ctx->events;
     *seconds = ctx->event_seconds;
 }
+
+double icd_ctx_now(const icd_ctx *ctx)
+{
+    return icd_i_ctx_now(ctx);
+}
+
+void icd_ctx_emit(icd_ctx *ctx, const icd_event *event)
+{
+    icd_i_emit(ctx, event);
+}

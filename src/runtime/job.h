@@ -137,6 +137,11 @@ void icd_i_input_release(icd_ctx *ctx, icd_job_input *input);
 /** Batch `i` of the input (the last one wraps); borrowed. */
 icd_batch icd_i_input_batch(const icd_job_input *input, int64_t i);
 
+/** max |a-b| / max |a| and the mean cosine over tokens; NaN and infinity count as
+ * infinite gaps. */
+void icd_i_difference(const float *a, const float *b, int64_t tokens, int64_t width,
+                      double *max_rel, double *cosine);
+
 /** Makes the arms' layouts from the transformed layout and the orders found. */
 icd_status icd_i_arms_make(icd_job *job);
 

@@ -54,21 +54,21 @@ static void reach(icd_job *job, const char *state)
 }
 
 /* The seed's counters, as far as a stage has set them. */
-static json_t *counters(const icd_job *job, const char *stage, bool cached)
+static json_t *counters(const icd_job *job, const char *name, bool cached)
 {
     json_t *meta = json_pack("{s:b}", "reused", (int)cached);
     int64_t nnz = 0;
     for (int64_t i = 0; i < job->axes; i++)
         nnz += job->axis[i].w ? job->axis[i].w->nnz : 0;
     if (nnz) json_object_set_new(meta, "nnz(W)", json_integer(nnz));
-    for (int64_t i = 0; i < job->axes && strstr(stage, "permute"); i++) {
+    for (int64_t i = 0; i < job->axes && strstr(name, "permute"); i++) {
         const icd_job_axis *a = &job->axis[i];
-        if (!a->perm || a->local != !strcmp(stage, "repermute")) continue;
+        if (!a->perm || a->local != !strcmp(name, "repermute")) continue;
         json_object_set_new(meta, a->name,
                             json_pack("{s:f,s:f,s:f}", "C", a->stats.score.C, "Q",
                                       a->stats.score.Q, "T", a->stats.score.T));
     }
-    if (job->samples && !strcmp(stage, "measure"))
+    if (job->samples && !strcmp(name, "measure"))
         json_object_set_new(meta, "blocks", json_integer(job->samples->blocks));
     return meta;
 }
@@ -324,7 +324,7 @@ static icd_status prepare(icd_job *job, bool resume)
     const char *lock = icd_i_job_path(job, "config.lock.json");
     const char *log = icd_i_job_path(job, "run.log");
     if (!lock || !log) return ICD_ENOMEM;
-    ICD_TRY(icd_i_out_sweep(job->ctx, icd_i_rundir_root(job->dir)));
+    icd_i_out_sweep(icd_i_rundir_root(job->dir));
     ICD_TRY(icd_config_print(job->ctx, job->config, &text));
     job->state.config_hash = icd_i_hash(0, text, strlen(text));
     job->state.model_hash = icd_i_hash(icd_model_hash(job->checkpoint), &job->input.hash,

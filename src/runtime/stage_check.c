@@ -1,7 +1,6 @@
 /* check: a permuted model must equal its own unpermuted self before anything is timed. */
 #include "runtime/job.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,27 +30,6 @@ done:
     return status;
 }
 
-/* max |a-b| / max |a| over the batch, and the mean cosine of its tokens. */
-static void difference(const float *a, const float *b, int64_t tokens, int64_t width,
-                       icd_job_check *out)
-{
-    double top = 0, gap = 0, cosines = 0;
-    for (int64_t t = 0; t < tokens; t++) {
-        double dot = 0, aa = 0, bb = 0;
-        for (int64_t i = t * width; i < (t + 1) * width; i++) {
-            double x = (double)a[i], y = (double)b[i];
-            top = fmax(top, fabs(x));
-            gap = fmax(gap, isfinite(y) ? fabs(x - y) : INFINITY);
-            dot += x * y;
-            aa += x * x;
-            bb += y * y;
-        }
-        cosines += aa * bb > 0 ? dot / sqrt(aa * bb) : 1;
-    }
-    out->max_rel = top > 0 ? gap / top : gap;
-    out->cosine = cosines / (double)tokens;
-}
-
 static void record(icd_job *job, icd_job_check check)
 {
     check.ok = check.max_rel <= check.bound && check.cosine >= check.min_cosine;
@@ -72,7 +50,7 @@ static icd_status check_pi0(icd_job *job, float **dense, int64_t *tokens, int64_
                            .min_cosine = COSINE_INT8};
     ICD_TRY(infer(job, job->checkpoint, NULL, ICD_RUN_F32, dense, tokens, width));
     ICD_TRY(infer(job, job->permuted, NULL, ICD_RUN_F32, &permuted, tokens, width));
-    difference(*dense, permuted, *tokens, *width, &check);
+    icd_i_difference(*dense, permuted, *tokens, *width, &check.max_rel, &check.cosine);
     record(job, check);
 done:
     icd_i_free(job->ctx, permuted);
@@ -95,7 +73,7 @@ static icd_status check_arms(icd_job *job, const float *linear, int32_t dtype,
         status = infer(job, job->transformed, job->arm[i].layout, dtype, &hidden, &tokens,
                        &width);
         if (status != ICD_OK) return status;
-        difference(linear, hidden, tokens, width, &check);
+        icd_i_difference(linear, hidden, tokens, width, &check.max_rel, &check.cosine);
         record(job, check);
         icd_i_free(job->ctx, hidden);
     }
@@ -108,13 +86,12 @@ icd_status icd_i_stage_check(icd_job *job)
     float *dense = NULL, *linear = NULL;
     int64_t tokens = 0, width = 0;
     int32_t dtype = job->config->quant.dtype == ICD_Q_INT8 ? ICD_RUN_INT8 : ICD_RUN_F32;
-    icd_job_check loss = {0};
+    double max_rel = 0;
     ICD_TRY(icd_i_arms_make(job));
     ICD_TRY(check_pi0(job, &dense, &tokens, &width));
     ICD_TRY(infer(job, job->transformed, job->arm[0].layout, dtype, &linear, &tokens,
                   &width));
-    difference(dense, linear, tokens, width, &loss);
-    job->cosine_vs_dense = loss.cosine;
+    icd_i_difference(dense, linear, tokens, width, &max_rel, &job->cosine_vs_dense);
     ICD_TRY(check_arms(job, linear, dtype, tokens, width));
 done:
     icd_i_free(job->ctx, dense);
