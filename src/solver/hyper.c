@@ -1,8 +1,9 @@
 #include "solver/hyper.h"
 
+#include "base/clock.h"
+#include "base/threads.h"
 #include "solver/hyper_anneal.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 #define WINDOW_SLOTS 8192
 /* Cells of a window: 512 MiB. Beyond, the window learns from every k-th event. */
 #define CELLS_MAX (INT64_C(1) << 26)
+
+/* Mean events of an index up to which the objective is softened. */
+#define FEW_EVENTS 256
 
 static icd_status check_params(icd_ctx *ctx, const icd_access *sets, int32_t granule)
 {
@@ -59,6 +63,7 @@ typedef struct refinement {
     int32_t *order;
     icd_hyper_stats *stats;
     uint64_t stream;
+    double window_end; /* effort high: when the present window's time is up */
 } refinement;
 
 static int64_t stride_of(const icd_access *sets, int64_t slots, int32_t granule)
@@ -67,83 +72,197 @@ static int64_t stride_of(const icd_access *sets, int64_t slots, int32_t granule)
     return 1 + granules * sets->events / CELLS_MAX;
 }
 
-/* Passes and first temperature (as the share of worsening swaps accepted) of an effort.
- */
-typedef struct effort_plan {
-    int64_t passes;
-    double rate;
-} effort_plan;
+#define STAGES_MAX 10
+#define CHAINS_MAX 16
 
-static effort_plan plan_of_effort(int32_t effort)
+/* The stages of a window and how many chains run them; the best chain wins. */
+typedef struct schedule {
+    icd_hyper_stage stage[STAGES_MAX];
+    int32_t stages, chains;
+} schedule;
+
+/* What an effort spends: passes over all pairs and offers at most, in a stage. */
+typedef struct spending {
+    int64_t passes, offers;
+    double rate; /* first temperature, as a share of worsening swaps accepted */
+    int32_t chains;
+} spending;
+
+static const spending spend_many[] = {[ICD_EFFORT_LOW] = {2, 1 << 21, .0002, 1},
+                                      [ICD_EFFORT_DEFAULT] = {24, 1 << 25, .002, 1},
+                                      [ICD_EFFORT_HIGH] = {200, 1 << 28, .006, 1}};
+static const spending spend_few[] = {[ICD_EFFORT_LOW] = {1, 1 << 19, 0, 1},
+                                     [ICD_EFFORT_DEFAULT] = {4, 1 << 21, 0, 4},
+                                     [ICD_EFFORT_HIGH] = {40, 1 << 25, 0, 8}};
+
+static int64_t offers_of(const spending *s, const icd_hyper_chain *c, int64_t steps)
 {
-    switch (effort) {
-    case ICD_EFFORT_LOW:
-        return (effort_plan){20, .0005};
-    case ICD_EFFORT_HIGH:
-        return (effort_plan){20000, .01};
-    default:
-        return (effort_plan){500, .003};
+    int64_t pairs = c->free_count * (c->free_count - 1) / 2;
+    int64_t passes = s->passes < steps ? s->passes : steps;
+    return passes * pairs < s->offers ? passes * pairs : s->offers;
+}
+
+/* Where an index has few events, a swap changes few of them: deltas are small integers,
+ * the plain objective is all plateaus, and only a softened one knows the way. */
+static bool few_events(const icd_hyper_chain *c)
+{
+    return c->h.event_ptr[c->h.events] <= FEW_EVENTS * (int64_t)c->h.n;
+}
+
+static double mean_weight(const icd_hyper *h)
+{
+    double sum = 0;
+    for (int64_t e = 0; e < h->events; ++e) sum += h->weight[e];
+    return h->events ? sum / (double)h->events : 0;
+}
+
+/* From nearly linear to plain, barely warm: enough to walk along plateaus. */
+static void plan_few(const icd_hyper_chain *c, schedule *s)
+{
+    s->stages = STAGES_MAX;
+    for (int32_t k = 0; k < STAGES_MAX; ++k) {
+        double p = (double)(k + 1) / STAGES_MAX;
+        double hot = .06 * mean_weight(&c->h) * (p < 1 ? p * ICD_HYPER_WHOLE : 1);
+        s->stage[k] = (icd_hyper_stage){.p = p, .hot = hot, .cold = .5 * hot};
     }
 }
 
-static icd_status frozen_of_window(icd_ctx *ctx, const refinement *r, const icd_hyper *h,
-                                   uint8_t **out)
+/* The plain objective, from a temperature that keeps the structure of the start. */
+static void plan_many(icd_hyper_chain *c, double rate, schedule *s)
 {
-    *out = NULL;
-    if (!r->params->frozen) return ICD_OK;
-    icd_status status = ICD_ALLOC(ctx, h->n, out);
-    if (status != ICD_OK) return status;
-    for (int32_t i = 0; i < h->n; ++i) (*out)[i] = r->params->frozen[h->global[i]];
-    return ICD_OK;
+    double hot = icd_i_hyper_temperature(c, rate);
+    s->stages = 1;
+    s->stage[0] = (icd_hyper_stage){.p = 1, .hot = hot, .cold = .1 * hot};
+}
+
+static void plan_window(const icd_ctx *ctx, const refinement *r, icd_hyper_chain *c,
+                        schedule *s)
+{
+    const icd_hyper_params *params = r->params;
+    bool few = few_events(c), clocked = r->window_end > 0;
+    const spending *spend = (few ? spend_few : spend_many) + params->effort;
+    double begin = icd_i_now();
+    if (few)
+        plan_few(c, s);
+    else
+        plan_many(c, spend->rate, s);
+    s->chains = clocked ? icd_ctx_threads(ctx) : spend->chains;
+    if (s->chains > CHAINS_MAX) s->chains = CHAINS_MAX;
+    for (int32_t k = 0; k < s->stages; ++k) {
+        icd_hyper_stage *stage = s->stage + k;
+        stage->offers = offers_of(spend, c, params->refine_steps);
+        if (!stage->offers) stage->hot = 0;
+        stage->deadline = params->deadline;
+        if (clocked)
+            stage->cool_until = begin + (r->window_end - begin) * (k + 1) / s->stages;
+    }
+}
+
+typedef struct chain_run {
+    const icd_ctx *ctx;
+    icd_hyper_chain *chain;
+    const schedule *schedule;
+} chain_run;
+
+static void run_chain(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    chain_run *run = arg;
+    (void)chunks;
+    (void)worker;
+    for (int32_t k = 0; k < run->schedule->stages; ++k)
+        icd_i_hyper_chain_run(run->ctx, run->chain + chunk, run->schedule->stage + k);
+}
+
+/* Takes over the best chain, the first of several, unless the window was better before.
+ */
+static void take_best(refinement *r, icd_hyper_chain *chain, int32_t chains,
+                      const icd_hyper_window *window, int64_t before)
+{
+    icd_hyper_chain *best = NULL;
+    for (int32_t k = 0; k < chains; ++k) {
+        icd_hyper_chain *c = chain + k;
+        r->stats->offered += c->offered;
+        r->stats->accepted += c->accepted;
+        r->stats->timed_out |= c->stopped;
+        if (c->stopped) icd_i_hyper_soften(&c->h, 1);
+        if (c->h.cost < (best ? best->h.cost : before)) best = c;
+    }
+    if (!best) return;
+    for (int32_t i = 0; i < best->h.n; ++i)
+        r->order[window->begin + best->h.slot_of[i]] = best->h.global[i];
 }
 
 static icd_status refine_window(icd_ctx *ctx, refinement *r, int64_t begin, int64_t end)
 {
     icd_status status;
-    icd_hyper h = {0};
-    uint8_t *frozen = NULL;
-    const icd_hyper_params *params = r->params;
-    effort_plan effort = plan_of_effort(params->effort);
-    icd_hyper_window window = {r->order, begin, end};
-    int64_t stride = stride_of(r->sets, end - begin, params->granule);
-    ICD_TRY(icd_i_hyper_init(ctx, r->sets, params->granule, stride, &window, &h));
-    ICD_TRY(frozen_of_window(ctx, r, &h, &frozen));
-    int64_t passes =
-        params->refine_steps < effort.passes ? params->refine_steps : effort.passes;
-    icd_hyper_plan plan = {.hot = icd_i_hyper_temperature(&h, effort.rate, params->seed),
-                           .offers = passes * h.n * h.granules,
-                           .deadline = params->deadline,
-                           .seed = params->seed,
-                           .stream = r->stream++};
-    plan.cold = fmin(.1 * plan.hot, 1);
-    ICD_TRY(icd_i_hyper_anneal(ctx, &h, &plan, frozen, r->stats));
-    for (int32_t i = 0; i < h.n; ++i) r->order[begin + h.slot_of[i]] = h.global[i];
-    r->stats->passes += passes;
-    r->stats->events = (r->sets->events + stride - 1) / stride;
+    icd_hyper_chain chain[CHAINS_MAX] = {0};
+    schedule plan = {0};
+    int32_t started = 1;
+    icd_hyper_source source = {.sets = r->sets,
+                               .frozen = r->params->frozen,
+                               .window = {r->order, begin, end},
+                               .granule = r->params->granule,
+                               .seed = r->params->seed};
+    source.stride = stride_of(r->sets, end - begin, source.granule);
+    ICD_TRY(icd_i_hyper_chain_init(ctx, &source, r->stream++, chain));
+    int64_t before = chain->h.cost;
+    plan_window(ctx, r, chain, &plan);
+    for (; started < plan.chains; ++started)
+        ICD_TRY(icd_i_hyper_chain_init(ctx, &source, r->stream++, chain + started));
+    chain_run run = {ctx, chain, &plan};
+    icd_i_parallel(ctx, plan.chains, run_chain, &run);
+    ICD_TRY(icd_i_check_cancel(ctx));
+    take_best(r, chain, plan.chains, &source.window, before);
+    r->stats->events = (r->sets->events + source.stride - 1) / source.stride;
 done:
-    icd_i_free(ctx, frozen);
-    icd_i_hyper_release(ctx, &h);
+    for (int32_t k = 0; k < CHAINS_MAX; ++k) icd_i_hyper_chain_release(ctx, chain + k);
     return status;
 }
 
-/* Even windows; a second round is shifted by half a window so that granules meet new
- * neighbours. */
+/* The slots of all windows. The second round is shifted by half a window, so that
+ * granules meet new neighbours. */
+typedef struct tiling {
+    int64_t size, half, windows, rounds;
+} tiling;
+
+static tiling tile_slots(int64_t n, int64_t g)
+{
+    tiling t = {0};
+    int64_t granules = (n + g - 1) / g,
+            most = WINDOW_SLOTS / g < 2 ? 2 : WINDOW_SLOTS / g;
+    t.windows = (granules + most - 1) / most;
+    if (!t.windows) return t;
+    t.size = (granules + t.windows - 1) / t.windows * g;
+    t.half = t.size / g / 2 * g;
+    t.rounds = t.windows > 1 ? 2 : 1;
+    return t;
+}
+
 static icd_status refine_windows(icd_ctx *ctx, refinement *r)
 {
     icd_status status = ICD_OK;
-    int64_t g = r->params->granule, n = r->sets->n;
-    int64_t granules = (n + g - 1) / g;
-    int64_t per_window = WINDOW_SLOTS / g < 2 ? 2 : WINDOW_SLOTS / g;
-    int64_t windows = (granules + per_window - 1) / per_window;
-    int64_t size = windows ? (granules + windows - 1) / windows * g : 0;
-    int64_t rounds = windows > 1 ? 2 : 1;
-    for (int64_t round = 0; round < rounds; ++round)
-        for (int64_t begin = round * (size / g / 2) * g; begin < n; begin += size) {
-            int64_t end = begin + size < n ? begin + size : n;
+    int64_t n = r->sets->n, done = 0;
+    tiling t = tile_slots(n, r->params->granule);
+    bool clocked = r->params->effort == ICD_EFFORT_HIGH && r->params->deadline > 0;
+    for (int64_t round = 0; round < t.rounds; ++round)
+        for (int64_t begin = round * t.half; begin < n; begin += t.size, ++done) {
+            double now = icd_i_now();
+            double left = (double)(t.rounds * t.windows - done);
+            /* the last tenth is for the descent */
+            if (clocked)
+                r->window_end = now + .9 * (r->params->deadline - now) / fmax(left, 1);
+            int64_t end = begin + t.size < n ? begin + t.size : n;
             ICD_TRY(refine_window(ctx, r, begin, end));
         }
 done:
     return status;
+}
+
+/* Passes over all pairs that the offers amount to. */
+static int64_t passes_of(const icd_hyper_stats *stats, int64_t n)
+{
+    int64_t pairs = n * (n - 1) / 2;
+    return pairs ? (stats->offered + pairs - 1) / pairs : 0;
 }
 
 icd_status icd_i_hyper_refine(icd_ctx *ctx, const icd_access *sets,
@@ -154,17 +273,18 @@ icd_status icd_i_hyper_refine(icd_ctx *ctx, const icd_access *sets,
     icd_hyper_stats local = {0};
     refinement r = {.sets = sets, .params = params, .stats = stats ? stats : &local};
     size_t bytes = (size_t)sets->n * sizeof *old_of_new;
+    double before, after;
     memset(r.stats, 0, sizeof *r.stats);
     ICD_TRY(check_params(ctx, sets, params->granule));
     ICD_TRY(ICD_ALLOC(ctx, sets->n, &r.order));
     if (bytes) memcpy(r.order, old_of_new, bytes);
-    double before, after;
     ICD_TRY(icd_i_hyper_touched(ctx, sets, params->granule, old_of_new, &before));
     ICD_TRY(refine_windows(ctx, &r));
     ICD_TRY(icd_i_hyper_touched(ctx, sets, params->granule, r.order, &after));
     if (bytes && after < before) memcpy(old_of_new, r.order, bytes);
     r.stats->start = before;
     r.stats->touched = fmin(before, after);
+    r.stats->passes = passes_of(r.stats, sets->n);
 done:
     icd_i_free(ctx, r.order);
     return status;

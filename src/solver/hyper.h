@@ -18,7 +18,8 @@
 typedef struct icd_hyper_params {
     int32_t granule;      /**< g, >= 1 */
     int32_t effort;       /**< icd_effort; high: the time until `deadline` is used up */
-    int64_t refine_steps; /**< passes at most; a pass offers every index every granule */
+    int64_t refine_steps; /**< passes at most; a pass looks at as many swaps as there are
+                             pairs */
     double deadline;      /**< on the clock of icd_i_now(); 0: none */
     uint64_t seed;
     const uint8_t *frozen; /**< per index: it keeps its slot; NULL: all are free */
@@ -61,8 +62,8 @@ icd_status icd_i_hyper_order(icd_ctx *ctx, const icd_access *sets,
  * @param stats      [out] may be NULL
  * @return ICD_OK (also with stats->timed_out) | ICD_EINVAL | ICD_ENOMEM | ICD_ECANCELLED
  * (old_of_new as it was)
- * @cost   time O(passes n n/g) offers, windows of at most 8192 slots; memory O(n + sum
- * |e| + events x granules of a window), the latter capped (stats->events)
+ * @cost   time O(passes n^2) offers of O(1), windows of at most 8192 slots; memory O(n +
+ * sum |e| + events x granules of a window), the latter capped (stats->events)
  * @det    same input, effort and seed: same bytes for any thread count, unless timed out;
  * effort high promises none
  */

@@ -1,7 +1,6 @@
 #include "solver/hyper_anneal.h"
 
 #include "base/clock.h"
-#include "base/rng.h"
 
 #include <assert.h>
 #include <math.h>
@@ -12,42 +11,61 @@
 #define LOG_STEPS  4096
 #define PROBES     2048
 #define MAX_SWEEPS 64
+/* Debug builds recompute small states after the 1st, 2nd, 4th, 8th... swap. */
+#define CHECK_WORK 100000
 
-typedef struct annealer {
-    icd_hyper *h;
-    const icd_hyper_plan *plan;
-    icd_hyper_stats *stats;
-    int32_t *free_index; /* the indices that may move */
-    int64_t free_count;
-    int32_t *best_slot;
-    int64_t best_cost;
-    double *threshold; /* -ln u at LOG_STEPS even values of u */
-    icd_rng rng;
-    double begun;
-    bool stopped;
-} annealer;
-
-static int32_t pick(annealer *a)
+icd_status icd_i_hyper_chain_init(icd_ctx *ctx, const icd_hyper_source *source,
+                                  uint64_t stream, icd_hyper_chain *out)
 {
-    uint64_t draw = icd_i_rng_u32(&a->rng);
-    return a->free_index[draw * (uint64_t)a->free_count >> 32];
+    icd_status status;
+    memset(out, 0, sizeof *out);
+    ICD_TRY(icd_i_hyper_init(ctx, source->sets, source->granule, source->stride,
+                             &source->window, &out->h));
+    ICD_TRY(ICD_ALLOC(ctx, out->h.n, &out->free_index));
+    ICD_TRY(ICD_ALLOC(ctx, out->h.n, &out->best_slot));
+    ICD_TRY(ICD_ALLOC(ctx, LOG_STEPS, &out->threshold));
+    for (int32_t i = 0; i < out->h.n; ++i)
+        if (!source->frozen || !source->frozen[out->h.global[i]])
+            out->free_index[out->free_count++] = i;
+    for (int k = 0; k < LOG_STEPS; ++k) out->threshold[k] = -log((k + .5) / LOG_STEPS);
+    icd_i_rng_init(&out->rng, source->seed, stream);
+done:
+    return status;
 }
 
-double icd_i_hyper_temperature(icd_hyper *h, double rate, uint64_t seed)
+void icd_i_hyper_chain_release(icd_ctx *ctx, icd_hyper_chain *c)
 {
-    icd_rng rng;
-    double delta[PROBES], low = 0, high = 0;
+    icd_i_hyper_release(ctx, &c->h);
+    icd_i_free(ctx, c->free_index);
+    icd_i_free(ctx, c->best_slot);
+    icd_i_free(ctx, c->threshold);
+    memset(c, 0, sizeof *c);
+}
+
+static int32_t pick(icd_hyper_chain *c)
+{
+    uint64_t draw = icd_i_rng_u32(&c->rng);
+    return c->free_index[draw * (uint64_t)c->free_count >> 32];
+}
+
+/* The deltas > 0 of some random swaps. */
+static int64_t probe(icd_hyper_chain *c, double *delta)
+{
     int64_t count = 0;
-    icd_i_rng_init(&rng, seed, 0);
-    for (int64_t k = 0; k < PROBES; ++k) {
-        int32_t i = (int32_t)icd_i_rng_below(&rng, h->n);
-        int32_t j = (int32_t)icd_i_rng_below(&rng, h->n);
-        if (h->granule_of[i] == h->granule_of[j]) continue;
-        double d = (double)icd_i_hyper_swap_delta(h, i, j);
-        if (d <= 0) continue;
-        delta[count++] = d;
-        high = fmax(high, d / -log(rate));
+    for (int k = 0; k < PROBES && c->free_count; ++k) {
+        int32_t i = pick(c), j = pick(c);
+        if (c->h.granule_of[i] == c->h.granule_of[j]) continue;
+        double d = (double)icd_i_hyper_swap_delta(&c->h, i, j);
+        if (d > 0) delta[count++] = d;
     }
+    return count;
+}
+
+double icd_i_hyper_temperature(icd_hyper_chain *c, double rate)
+{
+    double delta[PROBES], low = 0, high = 0;
+    int64_t count = probe(c, delta);
+    for (int64_t k = 0; k < count; ++k) high = fmax(high, delta[k] / -log(rate));
     for (int step = 0; step < 40; ++step) {
         double middle = .5 * (low + high), accepted = 0;
         for (int64_t k = 0; k < count; ++k) accepted += exp(-delta[k] / middle);
@@ -59,134 +77,110 @@ double icd_i_hyper_temperature(icd_hyper *h, double rate, uint64_t seed)
     return high;
 }
 
-static void keep_best(annealer *a)
+static void keep_best(icd_hyper_chain *c)
 {
-    if (a->h->cost >= a->best_cost) return;
-    a->best_cost = a->h->cost;
-    memcpy(a->best_slot, a->h->slot_of, (size_t)a->h->n * sizeof *a->best_slot);
+    if (c->h.cost >= c->best_cost) return;
+    c->best_cost = c->h.cost;
+    memcpy(c->best_slot, c->h.slot_of, (size_t)c->h.n * sizeof *c->best_slot);
 }
 
-/* @return whether the swap was made */
-static bool offer(annealer *a, int32_t i, int32_t j, double limit)
+#ifdef ICD_DEBUG_CHECKS
+static bool worth_a_check(const icd_hyper_chain *c)
 {
-    icd_hyper *h = a->h;
+    bool power_of_two = !(c->accepted & (c->accepted - 1));
+    return power_of_two && c->h.event_ptr[c->h.events] * c->h.granules < CHECK_WORK;
+}
+#endif
+
+/* @return whether the swap was made */
+static bool offer(icd_hyper_chain *c, int32_t i, int32_t j, double limit)
+{
+    icd_hyper *h = &c->h;
     if ((double)icd_i_hyper_swap_bound(h, i, j) > limit) return false;
     int64_t delta = icd_i_hyper_swap_delta(h, i, j);
     if ((double)delta > limit) return false;
     icd_i_hyper_swap(h, i, j, delta);
+    c->accepted++;
 #ifdef ICD_DEBUG_CHECKS
-    assert((a->stats->accepted & (a->stats->accepted - 1)) || icd_i_hyper_consistent(h));
+    assert(!worth_a_check(c) || icd_i_hyper_consistent(h));
 #endif
-    a->stats->accepted++;
     return true;
 }
 
-static void anneal_stretch(annealer *a, double temperature, int64_t offers)
+static void anneal_stretch(icd_hyper_chain *c, double temperature)
 {
-    icd_hyper *h = a->h;
-    for (int64_t k = 0; k < offers; ++k) {
-        int32_t i = pick(a), j = pick(a);
-        uint32_t u = icd_i_rng_u32(&a->rng) / (UINT32_MAX / LOG_STEPS + 1);
-        if (h->granule_of[i] == h->granule_of[j]) continue;
-        offer(a, i, j, temperature * a->threshold[u]);
+    const icd_hyper *h = &c->h;
+    for (int k = 0; k < STRETCH; ++k) {
+        int32_t i = pick(c), j = pick(c);
+        uint32_t u = icd_i_rng_u32(&c->rng) / (UINT32_MAX / LOG_STEPS + 1);
+        if (h->granule_of[i] != h->granule_of[j])
+            offer(c, i, j, temperature * c->threshold[u]);
     }
-    a->stats->offered += offers;
-    keep_best(a);
+    c->offered += STRETCH;
+    keep_best(c);
 }
 
-/* Share of the plan that is done, by offers or by the clock. */
-static double progress(annealer *a, int64_t offered)
+static bool must_stop(const icd_ctx *ctx, icd_hyper_chain *c,
+                      const icd_hyper_stage *stage)
 {
-    if (!a->plan->clocked) return (double)offered / (double)a->plan->offers;
-    return (icd_i_now() - a->begun) / (a->plan->deadline - a->begun);
+    if (stage->deadline > 0 && icd_i_now() >= stage->deadline) c->stopped = true;
+    if (icd_i_cancelled(ctx)) c->stopped = true;
+    return c->stopped;
 }
 
-static icd_status check_clock(icd_ctx *ctx, annealer *a)
+/* Share of the cooling that is done, by offers or by the clock. */
+static double progress(const icd_hyper_stage *stage, int64_t offered, double begun)
 {
-    if (a->plan->deadline > 0 && icd_i_now() >= a->plan->deadline) a->stopped = true;
-    return icd_i_check_cancel(ctx);
+    if (stage->cool_until <= 0) return (double)offered / (double)stage->offers;
+    double now = icd_i_now();
+    return now < stage->cool_until ? (now - begun) / (stage->cool_until - begun) : 1;
 }
 
-static icd_status cool(icd_ctx *ctx, annealer *a)
+static void cool(const icd_ctx *ctx, icd_hyper_chain *c, const icd_hyper_stage *stage)
 {
-    icd_status status = ICD_OK;
-    const icd_hyper_plan *plan = a->plan;
-    double done = 0;
-    for (int64_t offered = 0; done < 1; offered += STRETCH) {
-        ICD_TRY(check_clock(ctx, a));
-        if (a->stopped) break;
-        anneal_stretch(a, plan->hot * pow(plan->cold / plan->hot, done), STRETCH);
-        done = progress(a, offered + STRETCH);
+    double begun = icd_i_now(), done = 0;
+    for (int64_t offered = STRETCH; done < 1; offered += STRETCH) {
+        if (must_stop(ctx, c, stage)) return;
+        anneal_stretch(c, stage->hot * pow(stage->cold / stage->hot, done));
+        done = progress(stage, offered, begun);
     }
-done:
-    return status;
 }
 
-/* @return whether some swap with i bettered the order */
-static bool descend_from(annealer *a, int64_t first)
+/* @return whether some swap with one index bettered the order */
+static bool descend_from(icd_hyper_chain *c, int64_t first)
 {
-    icd_hyper *h = a->h;
-    int32_t i = a->free_index[first];
+    int32_t i = c->free_index[first];
     bool improved = false;
-    for (int64_t k = first + 1; k < a->free_count; ++k) {
-        int32_t j = a->free_index[k];
-        if (h->granule_of[i] != h->granule_of[j]) improved |= offer(a, i, j, -.5);
+    for (int64_t k = first + 1; k < c->free_count; ++k) {
+        int32_t j = c->free_index[k];
+        if (c->h.granule_of[i] != c->h.granule_of[j]) improved |= offer(c, i, j, -.5);
     }
-    a->stats->offered += a->free_count - first - 1;
+    c->offered += c->free_count - first - 1;
     return improved;
 }
 
 /* All pairs, until no swap helps. */
-static icd_status descend(icd_ctx *ctx, annealer *a)
+static void descend(const icd_ctx *ctx, icd_hyper_chain *c, const icd_hyper_stage *stage)
 {
-    icd_status status = ICD_OK;
     bool improved = true;
-    for (int sweep = 0; sweep < MAX_SWEEPS && improved && !a->stopped; ++sweep) {
+    for (int sweep = 0; sweep < MAX_SWEEPS && improved; ++sweep) {
         improved = false;
-        for (int64_t k = 0; k < a->free_count && !a->stopped; ++k) {
-            improved |= descend_from(a, k);
-            ICD_TRY(check_clock(ctx, a));
+        for (int64_t k = 0; k < c->free_count; ++k) {
+            if (must_stop(ctx, c, stage)) return;
+            improved |= descend_from(c, k);
         }
     }
-    keep_best(a);
-done:
-    return status;
 }
 
-static icd_status prepare(icd_ctx *ctx, annealer *a, const uint8_t *frozen)
+void icd_i_hyper_chain_run(const icd_ctx *ctx, icd_hyper_chain *c,
+                           const icd_hyper_stage *stage)
 {
-    icd_status status;
-    ICD_TRY(ICD_ALLOC(ctx, a->h->n, &a->free_index));
-    ICD_TRY(ICD_ALLOC(ctx, a->h->n, &a->best_slot));
-    ICD_TRY(ICD_ALLOC(ctx, LOG_STEPS, &a->threshold));
-    for (int32_t i = 0; i < a->h->n; ++i)
-        if (!frozen || !frozen[i]) a->free_index[a->free_count++] = i;
-    for (int k = 0; k < LOG_STEPS; ++k) a->threshold[k] = -log((k + .5) / LOG_STEPS);
-    icd_i_rng_init(&a->rng, a->plan->seed, a->plan->stream);
-    a->begun = icd_i_now();
-    a->best_cost = INT64_MAX;
-    keep_best(a);
-done:
-    return status;
-}
-
-icd_status icd_i_hyper_anneal(icd_ctx *ctx, icd_hyper *h, const icd_hyper_plan *plan,
-                              const uint8_t *frozen, icd_hyper_stats *stats)
-{
-    icd_status status;
-    annealer a = {.h = h, .plan = plan, .stats = stats};
-    ICD_TRY(prepare(ctx, &a, frozen));
-    if (a.free_count >= 2 && h->granules >= 2) {
-        if (plan->hot > 0 && plan->offers > 0) ICD_TRY(cool(ctx, &a));
-        if (!a.stopped || plan->clocked) a.stopped = false;
-        ICD_TRY(descend(ctx, &a));
-    }
-    if (a.stopped) stats->timed_out = true;
-    memcpy(h->slot_of, a.best_slot, (size_t)h->n * sizeof *a.best_slot);
-    h->cost = a.best_cost;
-done:
-    icd_i_free(ctx, a.free_index);
-    icd_i_free(ctx, a.best_slot);
-    icd_i_free(ctx, a.threshold);
-    return status;
+    if (c->stopped || c->free_count < 2 || c->h.granules < 2) return;
+    icd_i_hyper_soften(&c->h, stage->p);
+    c->best_cost = INT64_MAX;
+    keep_best(c);
+    if (stage->hot > 0) cool(ctx, c, stage);
+    descend(ctx, c, stage);
+    keep_best(c);
+    if (c->best_cost < c->h.cost) icd_i_hyper_place(&c->h, c->best_slot);
 }

@@ -1,35 +1,59 @@
 /**
  * @file hyper_anneal.h
- * Annealed swaps on one window, and the descent that ends them.
+ * A chain of annealed swaps on one window. Nothing here allocates after
+ * icd_i_hyper_chain_init, so that chains may run on several threads.
  */
 #ifndef ICD_SOLVER_HYPER_ANNEAL_H
 #define ICD_SOLVER_HYPER_ANNEAL_H
 
+#include "base/rng.h"
 #include "solver/hyper_state.h"
 
-/** Temperatures are in integer weight; the schedule between them is geometric. */
-typedef struct icd_hyper_plan {
-    double hot, cold;
-    int64_t offers; /**< swaps to look at */
-    bool clocked; /**< the schedule follows the clock up to `deadline`, not the offers */
-    double deadline; /**< 0: none */
-    uint64_t seed, stream;
-} icd_hyper_plan;
+/** One stage: a softness and a geometric schedule of temperatures in integer units. */
+typedef struct icd_hyper_stage {
+    double p;          /**< of phi */
+    double hot, cold;  /**< 0 < cold <= hot; 0: descend only */
+    int64_t offers;    /**< swaps to look at while cooling */
+    double cool_until; /**< > 0: cooling follows the clock up to here, not the offers */
+    double deadline;   /**< 0: none */
+} icd_hyper_stage;
+
+typedef struct icd_hyper_chain {
+    icd_hyper h;
+    icd_rng rng;
+    int32_t *free_index; /**< the indices that may move */
+    int64_t free_count;
+    int32_t *best_slot; /**< the best order seen in a stage */
+    int64_t best_cost;
+    double *threshold; /**< -ln u at even values of u */
+    int64_t offered, accepted;
+    bool stopped; /**< by the deadline or a cancellation */
+} icd_hyper_chain;
+
+/** What to build a chain from; `frozen` is per index of the whole order, or NULL. */
+typedef struct icd_hyper_source {
+    const icd_access *sets;
+    const uint8_t *frozen;
+    icd_hyper_window window;
+    int32_t granule;
+    int64_t stride;
+    uint64_t seed;
+} icd_hyper_source;
+
+/** @param out [out] released with icd_i_hyper_chain_release, also after an error */
+icd_status icd_i_hyper_chain_init(icd_ctx *ctx, const icd_hyper_source *source,
+                                  uint64_t stream, icd_hyper_chain *out);
+void icd_i_hyper_chain_release(icd_ctx *ctx, icd_hyper_chain *c);
 
 /**
  * The temperature at which a share `rate` of random swaps that worsen the order would be
  * accepted.
  * @return 0 where no swap worsens it
  */
-double icd_i_hyper_temperature(icd_hyper *h, double rate, uint64_t seed);
+double icd_i_hyper_temperature(icd_hyper_chain *c, double rate);
 
-/**
- * Anneals, descends, and leaves the best order seen in h->slot_of (cells and gains then
- * belong to the last one).
- * @param frozen [in]     per local index; NULL: all free
- * @param stats  [in/out] offered, accepted and timed_out are added to
- */
-icd_status icd_i_hyper_anneal(icd_ctx *ctx, icd_hyper *h, const icd_hyper_plan *plan,
-                              const uint8_t *frozen, icd_hyper_stats *stats);
+/** Anneals, descends until no swap helps, and goes back to the best order seen. */
+void icd_i_hyper_chain_run(const icd_ctx *ctx, icd_hyper_chain *c,
+                           const icd_hyper_stage *stage);
 
 #endif

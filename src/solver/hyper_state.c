@@ -4,12 +4,14 @@
 #include <math.h>
 #include <string.h>
 
-/* Costs and gains stay below 2^31 in sum over one granule. */
-#define WEIGHT_TOTAL (INT64_C(1) << 30)
+/* Gains are sums of weight x phi over some of the events of one granule: they stay below
+ * 2^31. */
+#define WEIGHT_TOTAL ((INT64_C(1) << 30) / ICD_HYPER_WHOLE)
 
 void icd_i_hyper_release(icd_ctx *ctx, icd_hyper *h)
 {
     icd_i_free(ctx, h->weight);
+    icd_i_free(ctx, h->step);
     icd_i_free(ctx, h->event_ptr);
     icd_i_free(ctx, h->event_index);
     icd_i_free(ctx, h->index_ptr);
@@ -24,7 +26,8 @@ void icd_i_hyper_release(icd_ctx *ctx, icd_hyper *h)
     memset(h, 0, sizeof *h);
 }
 
-/* Whole weights are kept as they are; others become multiples of total / 2^30. */
+/* Whole weights are kept as they are; others become multiples of a small share of the
+ * total. */
 static double weight_unit(const icd_access *sets)
 {
     if (!sets->weight) return 1;
@@ -117,6 +120,8 @@ static icd_hyper_cell *cell_of(const icd_hyper *h, int32_t granule, int64_t e)
 
 static void fill_cells(icd_hyper *h)
 {
+    size_t cells = (size_t)h->events * (size_t)h->granules;
+    if (cells) memset(h->cell, 0, cells * sizeof *h->cell);
     for (int64_t e = 0; e < h->events; ++e)
         for (int64_t k = h->event_ptr[e]; k < h->event_ptr[e + 1]; ++k) {
             int32_t i = h->event_index[k];
@@ -126,19 +131,11 @@ static void fill_cells(icd_hyper *h)
         }
 }
 
-/* What one event contributes to join and leave, by definition. */
-static void add_event_gains(const icd_hyper *h, int64_t e, int32_t *join, int32_t *leave)
+static int64_t cell_cost(const icd_hyper *h, int32_t count)
 {
-    for (int64_t k = h->event_ptr[e]; k < h->event_ptr[e + 1]; ++k) {
-        int32_t i = h->event_index[k];
-        if (cell_of(h, h->granule_of[i], e)->count == 1) leave[i] += h->weight[e];
-    }
-    for (int32_t g = 0; g < h->granules; ++g) {
-        if (cell_of(h, g, e)->count) continue;
-        int32_t *row = join + (int64_t)g * h->n;
-        for (int64_t k = h->event_ptr[e]; k < h->event_ptr[e + 1]; ++k)
-            row[h->event_index[k]] += h->weight[e];
-    }
+    int64_t cost = 0;
+    for (int32_t c = 1; c <= count; ++c) cost += h->step[c];
+    return cost;
 }
 
 int64_t icd_i_hyper_cost(const icd_hyper *h)
@@ -146,8 +143,59 @@ int64_t icd_i_hyper_cost(const icd_hyper *h)
     int64_t cost = 0;
     for (int32_t g = 0; g < h->granules; ++g)
         for (int64_t e = 0; e < h->events; ++e)
-            if (cell_of(h, g, e)->count) cost += h->weight[e];
+            cost += h->weight[e] * cell_cost(h, cell_of(h, g, e)->count);
     return cost;
+}
+
+/* What one event contributes to join and leave, by definition. */
+static void add_event_gains(icd_hyper *h, int64_t e)
+{
+    const int32_t *first = h->event_index + h->event_ptr[e];
+    const int32_t *end = h->event_index + h->event_ptr[e + 1];
+    for (const int32_t *k = first; k < end; ++k)
+        h->leave[*k] += h->weight[e] * h->step[cell_of(h, h->granule_of[*k], e)->count];
+    for (int32_t g = 0; g < h->granules; ++g) {
+        int32_t gain = h->weight[e] * h->step[cell_of(h, g, e)->count + 1];
+        int32_t *row = h->join + (int64_t)g * h->n;
+        if (!gain) continue;
+        for (const int32_t *k = first; k < end; ++k) row[*k] += gain;
+    }
+}
+
+/* Rounded to whole units the steps still fall, so phi stays concave. */
+static void fill_steps(icd_hyper *h, double p)
+{
+    double left = ICD_HYPER_WHOLE;
+    memset(h->step, 0, ((size_t)h->granule + 2) * sizeof *h->step);
+    h->step[1] = 1;
+    if (p >= 1) return;
+    for (int32_t c = 1; c < h->granule + 2; ++c) {
+        double next = left * (1 - p);
+        h->step[c] = (int32_t)lrint(left - next);
+        left = next;
+    }
+}
+
+static void fill_gains(icd_hyper *h)
+{
+    memset(h->leave, 0, (size_t)h->n * sizeof *h->leave);
+    memset(h->join, 0, (size_t)h->granules * (size_t)h->n * sizeof *h->join);
+    for (int64_t e = 0; e < h->events; ++e) add_event_gains(h, e);
+    h->cost = icd_i_hyper_cost(h);
+}
+
+void icd_i_hyper_soften(icd_hyper *h, double p)
+{
+    fill_steps(h, p);
+    fill_gains(h);
+}
+
+void icd_i_hyper_place(icd_hyper *h, const int32_t *slot_of)
+{
+    memcpy(h->slot_of, slot_of, (size_t)h->n * sizeof *h->slot_of);
+    for (int32_t i = 0; i < h->n; ++i) h->granule_of[i] = slot_of[i] / h->granule;
+    fill_cells(h);
+    fill_gains(h);
 }
 
 static icd_status alloc_indices(icd_ctx *ctx, icd_hyper *h)
@@ -158,6 +206,7 @@ static icd_status alloc_indices(icd_ctx *ctx, icd_hyper *h)
     ICD_TRY(ICD_ALLOC(ctx, h->n, &h->global));
     ICD_TRY(ICD_ALLOC(ctx, h->n, &h->leave));
     ICD_TRY(ICD_ALLOC(ctx, (int64_t)h->granules * h->n, &h->join));
+    ICD_TRY(ICD_ALLOC(ctx, (int64_t)h->granule + 2, &h->step));
 done:
     return status;
 }
@@ -181,9 +230,7 @@ icd_status icd_i_hyper_init(icd_ctx *ctx, const icd_access *sets, int32_t granul
     ICD_TRY(ICD_ALLOC(ctx, out->events * out->granules, &out->cell));
     for (int k = 0; k < 3; ++k) ICD_TRY(ICD_ALLOC(ctx, out->events, &out->only[k]));
     fill_cells(out);
-    for (int64_t e = 0; e < out->events; ++e)
-        add_event_gains(out, e, out->join, out->leave);
-    out->cost = icd_i_hyper_cost(out);
+    icd_i_hyper_soften(out, 1);
 done:
     icd_i_free(ctx, local);
     return status;
@@ -223,54 +270,59 @@ int64_t icd_i_hyper_swap_delta(icd_hyper *h, int32_t i, int32_t j)
     split_events(h, i, j);
     for (int64_t k = 0; k < h->only_count[2]; ++k) {
         int32_t e = h->only[2][k];
-        delta += h->weight[e] * ((a[e].count == 1) + (b[e].count == 1));
+        delta += h->weight[e] * (h->step[a[e].count] - h->step[a[e].count + 1] +
+                                 h->step[b[e].count] - h->step[b[e].count + 1]);
     }
     return delta;
 }
 
-/* An event begins (+1) or ceases (-1) not to touch a granule. */
+/* Adds to the gain of every index of an event to join a granule. */
 static void shift_join(icd_hyper *h, int32_t granule, int32_t e, int32_t change)
 {
     int32_t *row = h->join + (int64_t)granule * h->n;
     const int32_t *end = h->event_index + h->event_ptr[e + 1];
+    if (!change) return;
     for (const int32_t *k = h->event_index + h->event_ptr[e]; k < end; ++k)
         row[*k] += change;
 }
 
-static void take_out(icd_hyper *h, int32_t i, int32_t granule, int32_t e)
+/* Adds to the gain of an event's indices in a granule to leave it, except for one of
+ * them. */
+static void shift_leave(icd_hyper *h, int32_t granule, int32_t e, int32_t except,
+                        int32_t change)
 {
-    icd_hyper_cell *cell = cell_of(h, granule, e);
-    cell->count--;
-    cell->members ^= i;
-    if (cell->count == 0) {
-        h->leave[i] -= h->weight[e];
-        shift_join(h, granule, e, h->weight[e]);
-    } else if (cell->count == 1) {
-        h->leave[cell->members] += h->weight[e];
-    }
+    const int32_t *end = h->event_index + h->event_ptr[e + 1];
+    for (const int32_t *k = h->event_index + h->event_ptr[e]; k < end; ++k)
+        if (h->granule_of[*k] == granule && *k != except) h->leave[*k] += change;
 }
 
-static void put_in(icd_hyper *h, int32_t i, int32_t granule, int32_t e)
+/* Index i enters (+1) or leaves (-1) a granule, as far as event e is concerned. */
+static void move_event(icd_hyper *h, int32_t i, int32_t granule, int32_t e, int32_t move)
 {
     icd_hyper_cell *cell = cell_of(h, granule, e);
-    if (cell->count == 0) {
-        h->leave[i] += h->weight[e];
-        shift_join(h, granule, e, -h->weight[e]);
-    } else if (cell->count == 1) {
-        h->leave[cell->members] -= h->weight[e];
-    }
-    cell->count++;
+    const int32_t *step = h->step;
+    int32_t weight = h->weight[e], from = cell->count, to = from + move;
+    int32_t others = move < 0 ? cell->members ^ i : cell->members;
+    int32_t leave = weight * (step[to] - step[from]);
+    cell->count = to;
     cell->members ^= i;
+    h->leave[i] += move < 0 ? -weight * step[from] : weight * step[to];
+    shift_join(h, granule, e, weight * (step[to + 1] - step[from + 1]));
+    if (!leave || from + to == 1) return;
+    if (from + to == 3)
+        h->leave[others] += leave; /* the only other one */
+    else
+        shift_leave(h, granule, e, i, leave);
 }
 
-/* An event of both keeps its count; only who the single member is may change. */
+/* An event of both keeps its count; `in` takes the place of `out`. */
 static void exchange(icd_hyper *h, int32_t out, int32_t in, int32_t granule, int32_t e)
 {
     icd_hyper_cell *cell = cell_of(h, granule, e);
+    int32_t leave = h->weight[e] * h->step[cell->count];
     cell->members ^= out ^ in;
-    if (cell->count != 1) return;
-    h->leave[out] -= h->weight[e];
-    h->leave[in] += h->weight[e];
+    h->leave[out] -= leave;
+    h->leave[in] += leave;
 }
 
 static void swap_slots(icd_hyper *h, int32_t i, int32_t j)
@@ -285,19 +337,19 @@ static void swap_slots(icd_hyper *h, int32_t i, int32_t j)
 void icd_i_hyper_swap(icd_hyper *h, int32_t i, int32_t j, int64_t delta)
 {
     int32_t a = h->granule_of[i], b = h->granule_of[j];
+    swap_slots(h, i, j);
     for (int64_t k = 0; k < h->only_count[0]; ++k) {
-        take_out(h, i, a, h->only[0][k]);
-        put_in(h, i, b, h->only[0][k]);
+        move_event(h, i, a, h->only[0][k], -1);
+        move_event(h, i, b, h->only[0][k], +1);
     }
     for (int64_t k = 0; k < h->only_count[1]; ++k) {
-        take_out(h, j, b, h->only[1][k]);
-        put_in(h, j, a, h->only[1][k]);
+        move_event(h, j, b, h->only[1][k], -1);
+        move_event(h, j, a, h->only[1][k], +1);
     }
     for (int64_t k = 0; k < h->only_count[2]; ++k) {
         exchange(h, i, j, a, h->only[2][k]);
         exchange(h, j, i, b, h->only[2][k]);
     }
-    swap_slots(h, i, j);
     h->cost += delta;
 }
 
@@ -318,25 +370,25 @@ static bool cells_consistent(const icd_hyper *h)
     return same;
 }
 
-/* What the gains should be is compared by taking it away and putting it back. */
+/* Weight times a step of phi over the events of an index, in its own granule or another.
+ */
+static int64_t sum_steps(const icd_hyper *h, int32_t i, int32_t granule, int32_t more)
+{
+    int64_t sum = 0;
+    for (int64_t k = h->index_ptr[i]; k < h->index_ptr[i + 1]; ++k) {
+        int32_t e = h->index_event[k];
+        sum += h->weight[e] * h->step[cell_of(h, granule, e)->count + more];
+    }
+    return sum;
+}
+
 bool icd_i_hyper_consistent(const icd_hyper *h)
 {
-    size_t join = (size_t)h->granules * (size_t)h->n;
     bool same = cells_consistent(h) && icd_i_hyper_cost(h) == h->cost;
     for (int32_t i = 0; i < h->n && same; ++i) {
-        int64_t leave = 0;
-        for (int64_t k = h->index_ptr[i]; k < h->index_ptr[i + 1]; ++k)
-            if (cell_of(h, h->granule_of[i], h->index_event[k])->count == 1)
-                leave += h->weight[h->index_event[k]];
-        same = leave == h->leave[i];
-    }
-    for (size_t x = 0; x < join && same; ++x) {
-        int32_t g = (int32_t)(x / (size_t)h->n), i = (int32_t)(x % (size_t)h->n);
-        int64_t gain = 0;
-        for (int64_t k = h->index_ptr[i]; k < h->index_ptr[i + 1]; ++k)
-            if (!cell_of(h, g, h->index_event[k])->count)
-                gain += h->weight[h->index_event[k]];
-        same = gain == h->join[x];
+        same = sum_steps(h, i, h->granule_of[i], 0) == h->leave[i];
+        for (int32_t g = 0; g < h->granules && same; ++g)
+            same = sum_steps(h, i, g, 1) == h->join[(int64_t)g * h->n + i];
     }
     return same;
 }

@@ -2,19 +2,28 @@
  * @file hyper_state.h
  * Exact gains of swaps between granules on one window of slots.
  *
- * A cell (G, e) knows how many of event e's indices lie in granule G, and the exclusive
- * or of them: where it is one, that is the index itself. From the cells follow
+ * A cell (G, e) knows how many of event e's indices lie in granule G. It costs w_e
+ * phi(count),
  *
- *     leave[i]    weight of i's events that touch i's granule through i alone
- *     join[G][i]  weight of i's events that do not touch G yet
+ *     phi(c) = 1 - (1-p)^c
+ *
+ * which for p = 1 is "touched", and for p < 1 rewards emptying a cell before it is empty:
+ * the way across the plateaus of the plain objective (each index as if it were there with
+ * chance p). From the steps of phi, step(c) = phi(c) - phi(c-1), follow
+ *
+ *     leave[i]    sum over i's events of w_e step(count in i's granule)
+ *     join[G][i]  sum over i's events of w_e step(count in G + 1)
  *
  * and a swap of i in A with j in B changes the objective by
  *
  *     join[B][i] + join[A][j] - leave[i] - leave[j] + shared(i, j)
  *
- * where shared(i, j) >= 0 counts the events of both that touch A or B through i or j
- * alone: the swap leaves them as they are. Without it the sum is a lower bound that costs
- * O(1).
+ * where shared(i, j) takes back what was counted for the events of both, which the swap
+ * leaves as they are. phi is concave, so shared >= 0, and without it the sum is a lower
+ * bound in O(1).
+ *
+ * @source Kabiljo et al. (2017), Social hash partitioner, 10.14778/3137628.3137650
+ * (p-fanout)
  */
 #ifndef ICD_SOLVER_HYPER_STATE_H
 #define ICD_SOLVER_HYPER_STATE_H
@@ -25,14 +34,18 @@
 /** One event in one granule. */
 typedef struct icd_hyper_cell {
     int32_t count;
-    int32_t members; /**< exclusive or of the local indices */
+    int32_t members; /**< exclusive or of the local indices: of one, the index itself */
 } icd_hyper_cell;
+
+/** phi(all) = ICD_HYPER_WHOLE integer units for p < 1, and 1 for p = 1. */
+#define ICD_HYPER_WHOLE 64
 
 /** Indices are local: 0..n-1 are those that held the window's slots at the start. */
 typedef struct icd_hyper {
     int32_t n, granule, granules;
     int64_t events;
     double unit;        /**< what an integer weight of 1 is worth */
+    int32_t *step;      /**< granule + 2: steps of phi, integers that fall; step[0] = 0 */
     int32_t *weight;    /**< events */
     int64_t *event_ptr; /**< events + 1: the indices of an event */
     int32_t *event_index;
@@ -46,7 +59,7 @@ typedef struct icd_hyper {
     int32_t *leave;       /**< n */
     int32_t *only[3];     /**< scratch of a pair: events of i alone, j alone, both */
     int64_t only_count[3];
-    int64_t cost; /**< sum of weight x granules touched, integer */
+    int64_t cost; /**< sum of weight x phi(count), integer */
 } icd_hyper;
 
 /** Which part of an order a state covers. */
@@ -64,6 +77,13 @@ icd_status icd_i_hyper_init(icd_ctx *ctx, const icd_access *sets, int32_t granul
                             int64_t stride, const icd_hyper_window *window,
                             icd_hyper *out);
 void icd_i_hyper_release(icd_ctx *ctx, icd_hyper *h);
+
+/** Sets p of phi, 0 < p <= 1, and with it every gain and the cost. A fresh state has p
+ * = 1. */
+void icd_i_hyper_soften(icd_hyper *h, double p);
+
+/** Puts every index into a slot of the window; keeps p. */
+void icd_i_hyper_place(icd_hyper *h, const int32_t *slot_of);
 
 /** A lower bound of icd_i_hyper_swap_delta in O(1). i and j lie in different granules. */
 static inline int64_t icd_i_hyper_swap_bound(const icd_hyper *h, int32_t i, int32_t j)
