@@ -134,9 +134,9 @@ class BadInput(CliTest):
         self.fails(2, "score", "W.npz", "short.json", say=["64"])
 
     def test_damaged_traces(self):
-        good = '{"axis":"a","n":8,"t":0,"set":[1,2]}\n'
-        self.fails(6, "graph", "-t", self.write("cut.jsonl", good + '{"t":1,"axis":"a","se'), "-o", "x.npz",
-                   say=["cut.jsonl:2"])
+        good = '{"t":0,"axis":"a","set":[1,2]}\n'
+        self.fails(6, "graph", "-t", self.write("cut.jsonl", good + '{"t":1,"axis":"a","se'), "--d", 8, "-o", "x.npz",
+                   say=["cut.jsonl: line 2"])
         self.fails(6, "graph", "-t", self.write("big.jsonl", good + '{"t":1,"axis":"a","set":[1,99]}\n'),
                    "--d", 8, "-o", "x.npz", say=["99"])
         self.fails(2, "graph", "-t", self.write("n.csv", "0,1,2\n1,2,1\n"), "-o", "x.npz", say=["--d"])
