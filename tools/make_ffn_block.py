@@ -3,8 +3,8 @@
 
 usage: make_ffn_block.py use-lite-ffn.safetensors OUT.safetensors
 
-Keeps layer.1.ffn.{w1,b1,w2,b2} and the first 512 rows of its recorded input (as `input`), rounded to F16 (every value is far
-below 65504). Needs NumPy only; the same input gives the same bytes.
+Keeps layer.1.ffn.{w1,b1,w2,b2} and the first 512 rows of its recorded input (as `input`), rounded to
+F16 (every value is far below 65504). Needs NumPy only; the same input gives the same bytes.
 """
 import json
 import sys
