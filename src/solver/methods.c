@@ -87,6 +87,16 @@ static const icd_method METHODS[] = {
     {"rcm", "reverse Cuthill-McKee: small bandwidth", ICD_NEEDS_W, run_rcm},
     {"multilevel", "multilevel recursive bisection to exact granules, swaps, nesting",
      ICD_NEEDS_W, icd_i_multilevel},
+#ifdef ICD_HAVE_METIS
+    {"metis", "METIS recursive, repaired to exact granules, nested (a peer)", ICD_NEEDS_W,
+     icd_i_metis_recursive},
+    {"metis-kway", "METIS k-way, repaired to exact granules, nested (a peer)",
+     ICD_NEEDS_W, icd_i_metis_kway},
+#endif
+#ifdef ICD_HAVE_SCOTCH
+    {"scotch", "SCOTCH, repaired to exact granules, nested (a peer)", ICD_NEEDS_W,
+     icd_i_scotch},
+#endif
 };
 
 enum { METHOD_COUNT = sizeof METHODS / sizeof METHODS[0] };
