@@ -1,20 +1,24 @@
 #include "kernels/level.h"
 
-#define ROW(level, isa_)                                                                 \
-    static const icd_kernels level = {.isa = isa_, ICD_KERNELS(ENTRY)}
+#define REF_ENTRY(name, args)    .name = icd_i_##name##_ref,
+#define AVX2_ENTRY(name, args)   .name = icd_i_##name##_avx2,
+#define AVX512_ENTRY(name, args) .name = icd_i_##name##_avx512,
 
-#define ENTRY(name, args) .name = icd_i_##name##_ref,
-ROW(REF, ICD_ISA_REF);
-#undef ENTRY
-#define ENTRY(name, args) .name = icd_i_##name##_avx2,
-ROW(AVX2, ICD_ISA_AVX2);
-#undef ENTRY
-#define ENTRY(name, args) .name = icd_i_##name##_avx512,
-ROW(VNNI, ICD_ISA_VNNI);
-#undef ENTRY
+static const icd_kernels REF = {.isa = ICD_ISA_REF, ICD_KERNELS(REF_ENTRY)};
+
+#if defined(__x86_64__)
+static const icd_kernels AVX2 = {.isa = ICD_ISA_AVX2, ICD_KERNELS(AVX2_ENTRY)};
+static const icd_kernels VNNI = {.isa = ICD_ISA_VNNI, ICD_KERNELS(AVX512_ENTRY)};
 
 const icd_kernels *icd_i_kernels(icd_isa isa)
 {
     if (isa >= ICD_ISA_VNNI) return &VNNI;
     return isa >= ICD_ISA_AVX2 ? &AVX2 : &REF;
 }
+#else
+const icd_kernels *icd_i_kernels(icd_isa isa)
+{
+    (void)isa;
+    return &REF;
+}
+#endif

@@ -1,11 +1,15 @@
-# Flags of the instruction-set levels; everything else is compiled for the baseline x86-64. -O3 and no
+# Flags of the instruction-set levels; everything else is compiled for the baseline CPU. -O3 and no
 # trapping or errno semantics let the element loops vectorise; neither changes a rounding.
-set(ICD_KERNEL_OPTIONS -O3 -fno-trapping-math -fno-math-errno)
-set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/ref/f32.c
-    ${CMAKE_SOURCE_DIR}/src/kernels/ref/tile.c PROPERTIES COMPILE_OPTIONS "${ICD_KERNEL_OPTIONS}")
-set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/avx2/f32.c
-    ${CMAKE_SOURCE_DIR}/src/kernels/avx2/tile.c PROPERTIES
-    COMPILE_OPTIONS "${ICD_KERNEL_OPTIONS};-mavx2")
-set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/avx512/f32.c
-    ${CMAKE_SOURCE_DIR}/src/kernels/avx512/tile.c PROPERTIES
-    COMPILE_OPTIONS "${ICD_KERNEL_OPTIONS};-mavx2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni")
+set(icd_kernel_options -O3 -fno-trapping-math -fno-math-errno)
+set(icd_isa_ref)
+set(icd_isa_avx2)
+set(icd_isa_avx512)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+    set(icd_isa_avx2 -mavx2 -mfma)
+    set(icd_isa_avx512 ${icd_isa_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
+endif()
+foreach(level ref avx2 avx512)
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/${level}/f32.c
+        ${CMAKE_SOURCE_DIR}/src/kernels/${level}/tile.c PROPERTIES
+        COMPILE_OPTIONS "${icd_kernel_options};${icd_isa_${level}}")
+endforeach()

@@ -2,28 +2,49 @@
  * @file kernels.h
  * Arithmetic: no allocation, no errors. One table of functions per instruction-set level.
  *
+ * Every kernel gives the same bits on every level: integer sums are exact, and the
+ * floating-point ones reduce over 16 fixed lanes with the same operations in the same
+ * order. NaN and infinity in f32 input reach the output as NaN (or as the infinity that
+ * the formula gives); they never turn into an ordinary number.
+ *
  * Packed int8 weights, one format for all kernels: row blocks of `vector` output rows (a
  * multiple of 16); inside a block its live groups of 4 input channels, one behind the
  * other; inside a group [vector rows][4 channels]. A 64-byte line holds 16 rows x 4
- * channels: what one VNNI instruction takes. `live[j]` says at which group of the
- * activation row group j of the weights applies; NULL means group j (dense, and gathered
- * activations).
+ * channels: what one VNNI instruction takes.
  *
- * Integer kernels give the same bits on every level. Floating-point kernels reduce over
- * 16 fixed lanes and use the same operations in the same order, so they do too.
+ * - quantize_row: q[s] = round(x[order[s]] * (127 / max|x|)), ties to even, and
+ *   *scale = max|x| / 127. order NULL is the identity; order[s] < 0, and s >= n without
+ * an order, give 0. `slots` is a multiple of 4. Rows whose maximum is below 2^-118 give
+ *   q = 0 and scale 0; rows with NaN or infinity q = 0 and scale NaN.
  *
- *   quantize_row    q[s] = round(x[order[s]] * 127 / max|x|), ties to even; order NULL:
- * identity, order[s] < 0 and s >= n: 0. *scale = max|x| / 127. NaN counts as 0, infinity
- *                   as the largest float. `slots` is a multiple of 4.
- *   tile_block      acc[t * vector + r] = sum over live groups of a . w, exact in int32.
- * a is [tokens][lda], values in -127..127. comp[r] = 128 * sum of row r's packed weights
- * (icd_i_pack_block). Overflow cannot occur below 131,072 live channels. gather_row
- * out[k] = index[k] < 0 ? 0 : a[index[k]]; count is a multiple of 4. dequantize_row  y[r]
- * = acc[r] * (scale * w_scale[r]) + bias[r]; bias NULL: none. add_bias        y += bias
- *   layer_norm      y = (v - mean) / sqrt(var + eps) * gain + bias, v = x + residual
- * (NULL: x); y may be x. gelu            x/2 (1 + erf(x / sqrt 2)), |error| <= 4e-7
- * max(|x|, 1) relu            max(x, 0), NaN becomes 0 tanh_row        tanh(x), |error|
- * <= 4e-7 softmax         of scale * x[0..live); x[live..n) = 0. live >= 1.
+ * - tile_block: acc[t * vector + r] = sum over the `count` live groups of a . w. a is
+ *   [tokens][lda] of -127..127; `live[j]` says at which group of the activation row group
+ *   j of the weights applies, NULL: at group j (dense, and gathered activations).
+ *   comp[r] = 128 * sum of row r's packed weights (icd_i_pack_block), which only VNNI
+ *   reads.
+ *
+ * - tile_block_f32: y[t * vector + r] = sum over the `count` live channels of a * w, each
+ *   step one fused multiply-add, in the order of the list. w is [count][vector].
+ *
+ * - gather_rows: out[t * count + k] = a[t * lda + index[k]]; count is a multiple of 4.
+ *
+ * - dequantize_row: y[r] = acc[r] * (scale * w_scale[r]) + bias[r]; bias NULL: none.
+ *
+ * - reorder_row: y[s] = x[order[s]], 0 where order[s] < 0; y is not x.
+ *
+ * - add_bias: y += bias.
+ *
+ * - layer_norm: y = (v - mean) / sqrt(var + eps) * gain + bias, v = x + residual (NULL:
+ *   x); y may be x.
+ *
+ * - gelu: x Phi(x), the exact (erf) form; see GELU_BOUND in tests/kernels/test_f32.c.
+ *
+ * - relu: max(x, 0); NaN stays NaN.
+ *
+ * - tanh_row: tanh(x) within 3 ulp.
+ *
+ * - softmax: of scale * x[0..live), scale > 0; x[live..n) = 0. live >= 1. Entries of
+ *   -infinity give 0.
  */
 #ifndef ICD_KERNELS_KERNELS_H
 #define ICD_KERNELS_KERNELS_H
@@ -51,10 +72,14 @@ int64_t icd_i_pack_bytes(int64_t groups, int32_t vector);
  * Packs one row block.
  * @param w      [in] int8 [rows x ld], row-major; rows beyond `rows` are zero
  * @param column [in] 4 * groups source columns, -1: zero
- * @param out    [out] icd_i_pack_bytes(groups, vector) bytes, 64-byte aligned
+ * @param out    [out] icd_i_pack_bytes(groups, vector) bytes
  * @param comp   [out] vector entries: 128 * sum of the row's packed weights
  */
 void icd_i_pack_block(const int8_t *w, int64_t ld, int64_t rows, const int32_t *column,
                       int64_t groups, int32_t vector, int8_t *out, int32_t *comp);
+
+/** The same for tile_block_f32: [count channels][vector rows]. */
+void icd_i_pack_block_f32(const float *w, int64_t ld, int64_t rows, const int32_t *column,
+                          int64_t count, int32_t vector, float *out);
 
 #endif

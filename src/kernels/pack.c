@@ -12,12 +12,19 @@ void icd_i_pack_block(const int8_t *w, int64_t ld, int64_t rows, const int32_t *
 {
     memset(out, 0, (size_t)icd_i_pack_bytes(groups, vector));
     memset(comp, 0, (size_t)vector * sizeof *comp);
-    for (int64_t j = 0; j < groups; j++)
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t k = 0; k < 4; k++) {
-                int32_t c = column[4 * j + k];
-                int8_t value = c < 0 ? 0 : w[r * ld + c];
-                out[(j * vector + r) * 4 + k] = value;
-                comp[r] += 128 * value;
-            }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < 4 * groups; k++) {
+            int8_t value = column[k] < 0 ? 0 : w[r * ld + column[k]];
+            out[(k / 4 * vector + r) * 4 + k % 4] = value;
+            comp[r] += 128 * value;
+        }
+}
+
+void icd_i_pack_block_f32(const float *w, int64_t ld, int64_t rows, const int32_t *column,
+                          int64_t count, int32_t vector, float *out)
+{
+    memset(out, 0, (size_t)(count * vector) * sizeof *out);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < count; k++)
+            out[k * vector + r] = column[k] < 0 ? 0 : w[r * ld + column[k]];
 }
