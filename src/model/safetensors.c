@@ -158,3 +158,10 @@ const icd_tensor *icd_safetensors_get(const icd_safetensors *file, const char *n
 {
     return icd_i_tensor_list_get(&file->list, name);
 }
+
+const char *icd_safetensors_metadata(const icd_safetensors *file, const char *key)
+{
+    for (const icd_metadata *m = file->list.metadata; m; m = m->next)
+        if (strcmp(m->key, key) == 0) return m->value;
+    return NULL;
+}

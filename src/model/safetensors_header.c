@@ -21,6 +21,7 @@ typedef struct reader {
     const char *place;
     const unsigned char *data; /* behind the header */
     int64_t size;              /* of the data */
+    icd_tensor_list *list;
     extent *extent;
     int64_t count;
 } reader;
@@ -32,8 +33,21 @@ static icd_status fail_tensor(const reader *r, const char *name, const char *tex
     return icd_i_fail(r->ctx, ICD_EDATA, where, NULL, "%s", text);
 }
 
-static icd_status check_metadata(const reader *r, const json_t *metadata)
+static icd_status add_metadata(reader *r, const char *key, const char *value)
 {
+    icd_metadata *text = icd_i_arena_alloc(r->ctx, r->arena, sizeof *text);
+    if (!text) return ICD_ENOMEM;
+    text->key = icd_i_arena_strdup(r->ctx, r->arena, key);
+    text->value = icd_i_arena_strdup(r->ctx, r->arena, value);
+    if (!text->key || !text->value) return ICD_ENOMEM;
+    text->next = r->list->metadata;
+    r->list->metadata = text;
+    return ICD_OK;
+}
+
+static icd_status read_metadata(reader *r, const json_t *metadata)
+{
+    icd_status status = ICD_OK;
     const char *key;
     json_t *value;
     if (!json_is_object(metadata))
@@ -44,8 +58,10 @@ static icd_status check_metadata(const reader *r, const json_t *metadata)
         if (!json_is_string(value))
             return icd_i_fail(r->ctx, ICD_EDATA, r->place, NULL,
                               "'__metadata__': '%.200s' is no text", key);
+        ICD_TRY(add_metadata(r, key, json_string_value(value)));
     }
-    return ICD_OK;
+done:
+    return status;
 }
 
 static icd_status read_dtype(const reader *r, const json_t *entry, icd_tensor *t)
@@ -158,7 +174,7 @@ static icd_status read_entries(reader *r, const json_t *header)
     json_object_foreach((json_t *)header, name, entry)
     {
         if (strcmp(name, "__metadata__") == 0)
-            ICD_TRY(check_metadata(r, entry));
+            ICD_TRY(read_metadata(r, entry));
         else
             ICD_TRY(read_entry(r, name, entry));
     }
@@ -193,9 +209,10 @@ static icd_status check_cover(const reader *r)
                       at, r->size);
 }
 
-static icd_status append(reader *r, icd_tensor_list *list)
+static icd_status append(reader *r)
 {
     icd_status status = ICD_OK;
+    icd_tensor_list *list = r->list;
     ICD_TRY(icd_i_grow(r->ctx, (void **)&list->tensor, &list->capacity,
                        list->count + r->count, sizeof *list->tensor));
     for (int64_t i = 0; i < r->count; ++i) {
@@ -206,7 +223,7 @@ done:
     return status;
 }
 
-static icd_status read_header(reader *r, const json_t *header, icd_tensor_list *list)
+static icd_status read_header(reader *r, const json_t *header)
 {
     icd_status status = ICD_OK;
     if (!json_is_object(header))
@@ -216,7 +233,7 @@ static icd_status read_header(reader *r, const json_t *header, icd_tensor_list *
     ICD_TRY(read_entries(r, header));
     if (r->count) qsort(r->extent, (size_t)r->count, sizeof *r->extent, by_place);
     ICD_TRY(check_cover(r));
-    ICD_TRY(append(r, list));
+    ICD_TRY(append(r));
 done:
     icd_i_free(r->ctx, r->extent);
     r->extent = NULL;
@@ -257,7 +274,7 @@ icd_status icd_i_safetensors_parse(icd_ctx *ctx, icd_arena *arena, const void *b
     json_t *header = NULL;
     size_t length = 0;
     char where[1024];
-    reader r = {.ctx = ctx, .arena = arena, .place = place};
+    reader r = {.ctx = ctx, .arena = arena, .place = place, .list = list};
     const unsigned char *start = bytes;
     ICD_TRY(check_length(ctx, place, bytes, size, &length));
     r.data = start + LENGTH_BYTES + length;
@@ -265,7 +282,7 @@ icd_status icd_i_safetensors_parse(icd_ctx *ctx, icd_arena *arena, const void *b
     snprintf(where, sizeof where, "%.1000s: header", place);
     ICD_TRY(icd_i_json_parse(ctx, (const char *)start + LENGTH_BYTES, length, where,
                              &header));
-    ICD_TRY(read_header(&r, header, list));
+    ICD_TRY(read_header(&r, header));
 done:
     json_decref(header);
     return status;

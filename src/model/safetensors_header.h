@@ -12,11 +12,20 @@
 /** The longest header that the format allows. */
 enum { ICD_SAFETENSORS_HEADER = 100000000 };
 
+/** A text of `__metadata__`. */
+typedef struct icd_metadata icd_metadata;
+struct icd_metadata {
+    const char *key, *value;
+    const icd_metadata *next;
+};
+
 /** Tensors that grow in number; zeroed = empty. Names (and copies of data that the file
- * does not align to its element size) live in an arena, other data in the file. */
+ * does not align to its element size) and metadata live in an arena, other data in the
+ * file. */
 typedef struct icd_tensor_list {
     icd_tensor *tensor;
     int64_t count, capacity;
+    const icd_metadata *metadata; /**< the newest first */
 } icd_tensor_list;
 
 /**
