@@ -57,6 +57,9 @@ int64_t icd_safetensors_count(const icd_safetensors *file);
 const icd_tensor *icd_safetensors_at(const icd_safetensors *file, int64_t i);
 /** NULL where there is none of that name. */
 const icd_tensor *icd_safetensors_get(const icd_safetensors *file, const char *name);
+/** A text of `__metadata__` (of shards: the last that has it), borrowed; NULL where there
+ * is none. */
+const char *icd_safetensors_metadata(const icd_safetensors *file, const char *key);
 
 /**
  * Writes tensors by falling element size, then by name, so that each is aligned; atomic;
@@ -78,7 +81,12 @@ typedef struct icd_binding {
     int64_t offset, block;
 } icd_binding;
 
-/** A named index space that may be permuted without changing what the model computes. */
+/**
+ * A named index space that may be permuted without changing what the model computes.
+ *
+ * `layer.L.head.H.qk` and `.v` belong to the head that is number H in the checkpoint,
+ * wherever an order of `layer.L.heads` puts it: its bindings tell where it is.
+ */
 typedef struct icd_axis {
     const char *name; /**< "layer.3.ffn.inner" */
     int64_t n;
@@ -98,10 +106,14 @@ typedef struct icd_model_config {
 
 /**
  * Opens a Hugging Face model folder (config.json and safetensors; BertModel, with or
- * without the "bert." prefix), or a .safetensors block file of layer.N.ffn.{w1,b1,w2,b2}.
- * Every tensor that the architecture needs is checked for its shape.
- * @return ICD_OK | ICD_EIO | ICD_EDATA naming tensor, found and expected shape |
- * ICD_EUNSUPPORTED an architecture that this version does not know | ICD_ENOMEM
+ * without the "bert." prefix, also below a masked-word, question-answering or classifier
+ * head), or a .safetensors block file of layer.N.ffn.{w1,b1,w2,b2}. Every tensor that the
+ * architecture needs is checked for its shape. A folder that icd_model_write made stands
+ * in the frames of its icd.axes.json. With a tensor of unknown use the axis `residual` is
+ * not offered, and a warning says so.
+ * @return ICD_OK | ICD_EIO | ICD_EDATA naming tensor, found and expected shape, or an
+ * icd.axes.json that the weights were not written with | ICD_EUNSUPPORTED an architecture
+ * that this version does not know | ICD_ENOMEM
  */
 icd_status icd_model_open(icd_ctx *ctx, const char *path, icd_model **out);
 void icd_model_free(icd_ctx *ctx, icd_model *model);
@@ -137,8 +149,9 @@ uint64_t icd_model_frame(const icd_model *model, const char *axis);
 const icd_perm *icd_model_order(const icd_model *model, const char *axis);
 
 /**
- * Applies permutations of true axes: every bound tensor is gathered exactly. Tensors that
- * no axis touches stay views of the source, which must outlive the result.
+ * Applies permutations of true axes: every bound tensor is gathered exactly, and the
+ * order of the entries does not matter. Tensors that no axis touches stay views of the
+ * source, which must outlive the result.
  * @param set [in] entries whose frame is the one the axis stands in; local orders are
  * refused
  * @return ICD_OK | ICD_EINVAL unknown axis, wrong size, wrong frame, local order |
@@ -161,7 +174,7 @@ icd_status icd_model_replace(icd_ctx *ctx, const icd_model *model,
 /**
  * Writes a folder that `transformers` loads: model.safetensors with the original tensor
  * names, the configuration and tokenizer files of the source folder, and icd.axes.json
- * with the orders applied.
+ * with the orders applied, whose hash stands in the weights' metadata as `icd.axes`.
  * @param source [in] folder the model was opened from; its small files are copied
  */
 icd_status icd_model_write(icd_ctx *ctx, const icd_model *model, const char *source,

@@ -28,6 +28,7 @@ icd_status icd_i_model_view(icd_ctx *ctx, const icd_model *source, icd_model **o
     icd_model *model = NULL;
     *out = NULL;
     ICD_TRY(ICD_ALLOC(ctx, 1, &model));
+    ICD_TRY(icd_i_arena_new(ctx, &model->arena));
     model->arch = source->arch;
     model->name = source->name;
     model->path = "";
@@ -104,24 +105,6 @@ static icd_status advance(icd_ctx *ctx, icd_axis_slot *axis, const icd_perm *p)
     return ICD_OK;
 }
 
-/* head.H is the head at place H, and its own orders come with it when heads move. */
-static icd_status move_members(icd_ctx *ctx, icd_model *model, const icd_axis_slot *axis,
-                               const icd_perm *p)
-{
-    icd_perm **old = NULL;
-    int64_t count = axis->axis.n * axis->members;
-    icd_status status = ICD_ALLOC(ctx, count, &old);
-    if (status != ICD_OK) return status;
-    icd_axis_slot *member = &model->axis[axis->member];
-    for (int64_t i = 0; i < count; ++i) old[i] = member[i].order;
-    for (int64_t k = 0; k < axis->axis.n; ++k)
-        for (int64_t m = 0; m < axis->members; ++m)
-            member[k * axis->members + m].order =
-                old[p->old_of_new[k] * axis->members + m];
-    icd_i_free(ctx, old);
-    return ICD_OK;
-}
-
 static icd_status apply_axis(icd_ctx *ctx, icd_model *model, icd_axis_slot *axis,
                              const icd_perm *p)
 {
@@ -129,7 +112,7 @@ static icd_status apply_axis(icd_ctx *ctx, icd_model *model, icd_axis_slot *axis
     for (int64_t b = 0; b < axis->axis.bindings; ++b)
         ICD_TRY(gather_binding(ctx, model, &axis->axis.binding[b], p));
     ICD_TRY(advance(ctx, axis, p));
-    if (axis->members) ICD_TRY(move_members(ctx, model, axis, p));
+    if (axis->members) ICD_TRY(icd_i_axis_move_members(ctx, model, axis, p));
 done:
     return status;
 }
@@ -172,25 +155,10 @@ static icd_status check_entry(icd_ctx *ctx, const icd_model *model,
     return ICD_OK;
 }
 
-static bool has_members(const icd_model *model, const icd_perm_entry *entry)
+static icd_status apply_entry(icd_ctx *ctx, icd_model *model, const icd_perm_entry *entry)
 {
-    return model->axis[icd_i_model_find_axis(model, entry->axis)].members > 0;
-}
-
-/* Orders within heads name the heads by the places in which they stand before any of
- * this set is applied: they go first, the orders of the heads second. */
-static icd_status apply_entries(icd_ctx *ctx, icd_model *model, const icd_perm_set *set,
-                                bool with_members)
-{
-    icd_status status = ICD_OK;
-    for (int64_t i = 0; i < set->count; ++i) {
-        const icd_perm_entry *entry = &set->entry[i];
-        if (has_members(model, entry) != with_members) continue;
-        icd_axis_slot *axis = &model->axis[icd_i_model_find_axis(model, entry->axis)];
-        ICD_TRY(apply_axis(ctx, model, axis, entry->perm));
-    }
-done:
-    return status;
+    int64_t a = icd_i_model_find_axis(model, entry->axis);
+    return apply_axis(ctx, model, &model->axis[a], entry->perm);
 }
 
 icd_status icd_model_apply(icd_ctx *ctx, const icd_model *model, const icd_perm_set *set,
@@ -202,8 +170,8 @@ icd_status icd_model_apply(icd_ctx *ctx, const icd_model *model, const icd_perm_
     for (int64_t i = 0; i < set->count; ++i)
         ICD_TRY(check_entry(ctx, model, &set->entry[i]));
     ICD_TRY(icd_i_model_view(ctx, model, &applied));
-    ICD_TRY(apply_entries(ctx, applied, set, false));
-    ICD_TRY(apply_entries(ctx, applied, set, true));
+    for (int64_t i = 0; i < set->count; ++i)
+        ICD_TRY(apply_entry(ctx, applied, &set->entry[i]));
     *out = applied;
     applied = NULL;
 done:

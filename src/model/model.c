@@ -25,9 +25,34 @@ icd_slot *icd_i_model_slot(const icd_model *model, const char *name)
     return bsearch(&key, model->slot, (size_t)model->slots, sizeof key, by_name);
 }
 
-static bool is_prefixed(const char *name)
+static bool ends_with(const char *name, const char *tail)
 {
-    return strncmp(name, PREFIX, sizeof PREFIX - 1) == 0;
+    size_t n = strlen(name), t = strlen(tail);
+    return n >= t && strcmp(name + n - t, tail) == 0;
+}
+
+/* Checkpoints converted from TensorFlow call a norm's weight gamma and its bias beta. */
+static const char *norm_part(const char *name)
+{
+    if (ends_with(name, "LayerNorm.gamma")) return "weight";
+    if (ends_with(name, "LayerNorm.beta")) return "bias";
+    return NULL;
+}
+
+static icd_status name_slot(icd_ctx *ctx, icd_model *model, icd_slot *slot)
+{
+    const char *name = slot->file_name;
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) == 0) name += sizeof PREFIX - 1;
+    slot->tensor.name = name;
+    const char *part = norm_part(name);
+    if (!part) return ICD_OK;
+    size_t kept = (size_t)(strrchr(name, '.') + 1 - name);
+    char *fresh = icd_i_arena_alloc(ctx, model->arena, kept + strlen(part) + 1);
+    if (!fresh) return ICD_ENOMEM;
+    memcpy(fresh, name, kept);
+    strcpy(fresh + kept, part);
+    slot->tensor.name = fresh;
+    return ICD_OK;
 }
 
 /* "bert.x" and "x" in one file would be one tensor under two names. */
@@ -36,7 +61,8 @@ static icd_status check_names(icd_ctx *ctx, const icd_model *model)
     for (int64_t i = 1; i < model->slots; ++i)
         if (by_name(&model->slot[i - 1], &model->slot[i]) == 0)
             return icd_i_fail(ctx, ICD_EDATA, model->path, NULL,
-                              "found tensor '%.200s' with and without the prefix 'bert.'",
+                              "found tensor '%.200s' twice: with and without the prefix "
+                              "'bert.', or as gamma/beta and weight/bias",
                               model->slot[i].tensor.name);
     return ICD_OK;
 }
@@ -44,17 +70,19 @@ static icd_status check_names(icd_ctx *ctx, const icd_model *model)
 static icd_status fill_slots(icd_ctx *ctx, icd_model *model)
 {
     model->slots = icd_safetensors_count(model->file);
-    icd_status status = ICD_ALLOC(ctx, model->slots, &model->slot);
-    if (status != ICD_OK) return status;
+    icd_status status;
+    ICD_TRY(ICD_ALLOC(ctx, model->slots, &model->slot));
     for (int64_t i = 0; i < model->slots; ++i) {
         icd_slot *slot = &model->slot[i];
         slot->tensor = *icd_safetensors_at(model->file, i);
         slot->file_name = slot->tensor.name;
-        if (is_prefixed(slot->file_name)) slot->tensor.name += sizeof PREFIX - 1;
+        ICD_TRY(name_slot(ctx, model, slot));
     }
     if (model->slots)
         qsort(model->slot, (size_t)model->slots, sizeof *model->slot, by_name);
-    return check_names(ctx, model);
+    status = check_names(ctx, model);
+done:
+    return status;
 }
 
 static bool is_folder(const char *path)
@@ -95,6 +123,7 @@ done:
 static icd_status restore_order(icd_ctx *ctx, icd_model *model, const char *place,
                                 const icd_perm_entry *entry)
 {
+    icd_status status;
     int64_t a = icd_i_model_find_axis(model, entry->axis);
     if (a < 0 || entry->local || entry->perm->from != ICD_FRAME_CHECKPOINT ||
         entry->perm->n != model->axis[a].axis.n)
@@ -102,22 +131,65 @@ static icd_status restore_order(icd_ctx *ctx, icd_model *model, const char *plac
                           "'%.200s' of %" PRId64
                           " is no order of an axis from the checkpoint's frame",
                           entry->axis, entry->perm->n);
-    return icd_perm_copy(ctx, entry->perm, &model->axis[a].order);
+    icd_axis_slot *axis = &model->axis[a];
+    ICD_TRY(icd_perm_copy(ctx, entry->perm, &axis->order));
+    if (axis->members) ICD_TRY(icd_i_axis_move_members(ctx, model, axis, axis->order));
+done:
+    return status;
+}
+
+/* Weights and orders are two files: a kill between the two, or a change of one of them,
+ * must not give a model that claims the wrong frames. */
+static icd_status check_orders(icd_ctx *ctx, const icd_model *model, const char *path,
+                               bool *present)
+{
+    static const char HINT[] = "write the model again from its checkpoint";
+    const char *claimed = icd_safetensors_metadata(model->file, ICD_ORDERS_KEY);
+    char found[17];
+    *present = icd_i_file_exists(path);
+    if (!*present && !claimed) return ICD_OK;
+    if (!*present)
+        return icd_i_fail(ctx, ICD_EDATA, path, HINT,
+                          "the weights stand in orders that this file holds, and it is "
+                          "missing");
+    icd_status status = icd_i_orders_hash(ctx, path, found);
+    if (status != ICD_OK) return status;
+    if (claimed && strcmp(claimed, found) == 0) return ICD_OK;
+    return icd_i_fail(ctx, ICD_EDATA, path, HINT,
+                      "its hash is %s, the weights beside it were written with %.32s",
+                      found, claimed ? claimed : "none");
 }
 
 static icd_status restore_orders(icd_ctx *ctx, icd_model *model, const char *dir)
 {
     icd_status status;
     char *path = NULL;
+    bool present = false;
     icd_perm_set *set = NULL;
-    ICD_TRY(icd_i_path_join(ctx, dir, "icd.axes.json", &path));
-    if (!icd_i_file_exists(path)) goto done;
+    ICD_TRY(icd_i_path_join(ctx, dir, ICD_ORDERS_FILE, &path));
+    ICD_TRY(check_orders(ctx, model, path, &present));
+    if (!present) goto done;
     ICD_TRY(icd_perm_set_read(ctx, path, &set));
     for (int64_t i = 0; i < set->count; ++i)
         ICD_TRY(restore_order(ctx, model, path, &set->entry[i]));
 done:
     icd_perm_set_free(ctx, set);
     icd_i_free(ctx, path);
+    return status;
+}
+
+/* A single file that was written with orders has them beside it; any other file has no
+ * business with an icd.axes.json that happens to be there. */
+static icd_status restore_beside(icd_ctx *ctx, icd_model *model, const char *path)
+{
+    char *dir = NULL;
+    if (!icd_safetensors_metadata(model->file, ICD_ORDERS_KEY)) return ICD_OK;
+    icd_status status = icd_i_strdup(ctx, path, &dir);
+    if (status != ICD_OK) return status;
+    char *slash = strrchr(dir, '/');
+    if (slash) slash[slash == dir] = 0;
+    status = restore_orders(ctx, model, slash ? dir : ".");
+    icd_i_free(ctx, dir);
     return status;
 }
 
@@ -152,7 +224,10 @@ icd_status icd_model_open(icd_ctx *ctx, const char *path, icd_model **out)
         ICD_TRY(icd_safetensors_open(ctx, path, &model->file));
     ICD_TRY(fill_slots(ctx, model));
     ICD_TRY(open_arch(ctx, model, dir));
-    if (dir) ICD_TRY(restore_orders(ctx, model, dir));
+    if (dir)
+        ICD_TRY(restore_orders(ctx, model, dir));
+    else
+        ICD_TRY(restore_beside(ctx, model, path));
     *out = model;
     model = NULL;
 done:
@@ -197,7 +272,8 @@ const icd_model_config *icd_model_get_config(const icd_model *model)
 /* A block file ships activations beside its weights, a BertModel its position numbers. */
 static bool is_parameter(const icd_tensor *t)
 {
-    return t->dtype <= ICD_BF16 && strcmp(t->name, "input") && strcmp(t->name, "output");
+    const char *dot = strrchr(t->name, '.'), *last = dot ? dot + 1 : t->name;
+    return t->dtype <= ICD_BF16 && strcmp(last, "input") && strcmp(last, "output");
 }
 
 int64_t icd_model_parameters(const icd_model *model)

@@ -69,6 +69,14 @@ done:
     return status;
 }
 
+/* Of the models with a `classifier`, this one applies it to every token. */
+static bool labels_tokens(const json_t *root)
+{
+    const char *name =
+        json_string_value(json_array_get(json_object_get(root, "architectures"), 0));
+    return name && strcmp(name, "BertForTokenClassification") == 0;
+}
+
 static icd_status read_config(icd_ctx *ctx, icd_model *model, const char *path)
 {
     icd_status status;
@@ -76,6 +84,7 @@ static icd_status read_config(icd_ctx *ctx, icd_model *model, const char *path)
     ICD_TRY(icd_i_json_read(ctx, path, &root));
     ICD_TRY(check_kind(ctx, path, root));
     ICD_TRY(read_sizes(ctx, path, root, &model->config));
+    model->labels_tokens = labels_tokens(root);
     snprintf(model->config.act, sizeof model->config.act, "%s",
              text_of(root, "hidden_act", "gelu"));
 done:
@@ -188,6 +197,79 @@ static const struct {
     {"output.LayerNorm.bias", 0},
 };
 
+/* Heads that tasks put on the encoder. The masked-word head works in the space of the
+ * word embeddings, which are its decoder, so all of it goes with the residual stream. */
+static const struct {
+    const char *name;
+    int32_t dims;
+    bool residual[2]; /* dimensions bound to the residual stream */
+    bool either;      /* reads the residual stream or the pooled output */
+} TASK[] = {
+    {"cls.predictions.transform.dense.weight", 2, {true, true}, false},
+    {"cls.predictions.transform.dense.bias", 1, {true}, false},
+    {"cls.predictions.transform.LayerNorm.weight", 1, {true}, false},
+    {"cls.predictions.transform.LayerNorm.bias", 1, {true}, false},
+    {"cls.predictions.decoder.weight", 2, {false, true}, false},
+    {"cls.predictions.decoder.bias", 1, {false}, false},
+    {"cls.predictions.bias", 1, {false}, false},
+    {"cls.seq_relationship.weight", 2, {false}, false},
+    {"cls.seq_relationship.bias", 1, {false}, false},
+    {"qa_outputs.weight", 2, {false, true}, false},
+    {"qa_outputs.bias", 1, {false}, false},
+    {"classifier.weight", 2, {false, true}, true},
+    {"classifier.bias", 1, {false}, false},
+};
+
+static int find_task(const char *name)
+{
+    for (int i = 0; i < (int)(sizeof TASK / sizeof *TASK); ++i)
+        if (strcmp(TASK[i].name, name) == 0) return i;
+    return -1;
+}
+
+static icd_status bind_task(icd_ctx *ctx, icd_model *model, icd_binding_list *list,
+                            const icd_tensor *t, int task)
+{
+    icd_status status = ICD_OK;
+    if (TASK[task].either && !model->labels_tokens) return ICD_OK;
+    for (int32_t d = 0; d < TASK[task].dims; ++d) {
+        if (!TASK[task].residual[d]) continue;
+        int64_t shape[2] = {t->shape[0], t->shape[1]};
+        shape[d] = model->config.hidden;
+        ICD_TRY(icd_i_model_check(ctx, model, t->name, TASK[task].dims, shape));
+        ICD_TRY(icd_i_model_bind(ctx, model, list, d, 0, 1, "%s", t->name));
+    }
+done:
+    return status;
+}
+
+static bool is_encoder(const char *name)
+{
+    return strncmp(name, "encoder.layer.", 14) == 0 ||
+           strncmp(name, "embeddings.", 11) == 0 || strncmp(name, "pooler.", 7) == 0;
+}
+
+/* A tensor of unknown use may read the residual stream. */
+static icd_status bind_tasks(icd_ctx *ctx, icd_model *model, icd_binding_list *list,
+                             bool *known)
+{
+    icd_status status = ICD_OK;
+    *known = true;
+    for (int64_t i = 0; i < model->slots; ++i) {
+        const icd_tensor *t = &model->slot[i].tensor;
+        int task = find_task(t->name);
+        if (task >= 0) ICD_TRY(bind_task(ctx, model, list, t, task));
+        if (task >= 0 || is_encoder(t->name)) continue;
+        icd_i_warn(ctx,
+                   "%s: tensor '%.200s' is not one that this version knows, so the axis "
+                   "'residual' is not offered",
+                   model->path, t->name);
+        *known = false;
+    }
+done:
+    return status;
+}
+
 static icd_status bind_residual(icd_ctx *ctx, icd_model *model, icd_binding_list *list)
 {
     icd_status status = ICD_OK;
@@ -277,13 +359,27 @@ done:
     return status;
 }
 
+static icd_status add_residual(icd_ctx *ctx, icd_model *model, icd_binding_list *list)
+{
+    icd_status status;
+    bool known = false;
+    ICD_TRY(bind_residual(ctx, model, list));
+    ICD_TRY(bind_tasks(ctx, model, list, &known));
+    if (known) {
+        ICD_TRY(
+            icd_i_model_take_axis(ctx, model, "residual", model->config.hidden, list));
+        model->axis[model->axes - 1].axis.reaches_output = true;
+    }
+    list->count = 0;
+done:
+    return status;
+}
+
 static icd_status add_axes(icd_ctx *ctx, icd_model *model)
 {
     icd_status status;
     icd_binding_list list = {0};
-    ICD_TRY(bind_residual(ctx, model, &list));
-    ICD_TRY(icd_i_model_take_axis(ctx, model, "residual", model->config.hidden, &list));
-    model->axis[0].axis.reaches_output = true;
+    ICD_TRY(add_residual(ctx, model, &list));
     for (int64_t l = 0; l < model->config.layers; ++l) {
         ICD_TRY(add_inner(ctx, model, &list, l));
         ICD_TRY(add_heads(ctx, model, &list, l));

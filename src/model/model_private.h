@@ -20,27 +20,37 @@ typedef struct icd_axis_slot {
     icd_axis axis;
     icd_perm
         *order; /**< from the checkpoint's order to today's; NULL: the checkpoint's */
-    /** Axes that travel with the blocks of this one: `members` sub-axes of each of its n
-     * indices begin at axis `member` (heads: head.0.qk, head.0.v, head.1.qk, ...). */
+    /** Axes inside the blocks of this one: `members` of each of its n indices begin at
+     * axis `member` (heads: head.0.qk, head.0.v, head.1.qk, ...). */
     int64_t member, members;
 } icd_axis_slot;
 
 /**
  * A model that was opened owns its file and the names and bindings (`arena`); one made by
- * apply or replace borrows all that from its source.
+ * apply or replace borrows all that from its source, but for bindings that moved.
  */
 struct icd_model {
     icd_arena *arena;
     icd_safetensors *file;
     const char *arch, *name, *path;
     icd_model_config config;
-    icd_slot *slot; /**< sorted by tensor.name */
+    bool labels_tokens; /**< bert: a `classifier` reads the residual, not what was pooled
+                         */
+    icd_slot *slot;     /**< sorted by tensor.name */
     int64_t slots;
     icd_axis_slot *axis;
     int64_t axes, axes_capacity;
 };
 
 icd_slot *icd_i_model_slot(const icd_model *model, const char *name);
+
+/** Where icd_model_write puts the orders applied, and the key of the weights' metadata
+ * under which the hash of that file stands. */
+#define ICD_ORDERS_FILE "icd.axes.json"
+#define ICD_ORDERS_KEY  "icd.axes"
+
+/** Hash of a file's bytes, as text. */
+icd_status icd_i_orders_hash(icd_ctx *ctx, const char *path, char out[17]);
 
 /** The index of an axis; -1: unknown. */
 int64_t icd_i_model_find_axis(const icd_model *model, const char *name);
@@ -51,6 +61,11 @@ int64_t icd_i_model_find_axis(const icd_model *model, const char *name);
  */
 icd_status icd_i_model_check(icd_ctx *ctx, const icd_model *model, const char *name,
                              int32_t dims, const int64_t *shape);
+
+/** Lets the bindings of the axes inside the blocks of `axis` follow when p moves these.
+ */
+icd_status icd_i_axis_move_members(icd_ctx *ctx, icd_model *model,
+                                   const icd_axis_slot *axis, const icd_perm *p);
 
 /** Appends an axis whose bindings the arena holds; `name` is copied. */
 icd_status icd_i_model_add_axis(icd_ctx *ctx, icd_model *model, const char *name,

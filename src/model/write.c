@@ -1,35 +1,46 @@
 #include "model/model_private.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 
 #include <sys/stat.h>
 
-static icd_status write_tensors(icd_ctx *ctx, const icd_model *model, const char *dir)
+icd_status icd_i_orders_hash(icd_ctx *ctx, const char *path, char out[17])
 {
-    /* transformers refuses a file that does not say which framework it is for */
-    static const char *const METADATA[] = {"format", "pt", NULL};
+    icd_map map = {0};
+    icd_status status = icd_i_map_open(ctx, path, &map);
+    if (status != ICD_OK) return status;
+    icd_i_hash_hex(icd_i_hash(0, map.data, map.size), out);
+    icd_i_map_close(&map);
+    return ICD_OK;
+}
+
+/* transformers refuses a file that does not say which framework it is for. */
+static icd_status write_tensors(icd_ctx *ctx, const icd_model *model, const char *orders,
+                                const char *dir)
+{
     icd_status status;
     icd_tensor *tensor = NULL;
-    char *path = NULL;
+    char *path = NULL, hash[17];
+    const char *metadata[] = {"format", "pt", ICD_ORDERS_KEY, hash, NULL};
+    ICD_TRY(icd_i_orders_hash(ctx, orders, hash));
     ICD_TRY(icd_i_path_join(ctx, dir, "model.safetensors", &path));
     ICD_TRY(ICD_ALLOC(ctx, model->slots, &tensor));
     for (int64_t i = 0; i < model->slots; ++i) {
         tensor[i] = model->slot[i].tensor;
         tensor[i].name = model->slot[i].file_name;
     }
-    ICD_TRY(icd_safetensors_write(ctx, path, tensor, model->slots, METADATA));
+    ICD_TRY(icd_safetensors_write(ctx, path, tensor, model->slots, metadata));
 done:
     icd_i_free(ctx, tensor);
     icd_i_free(ctx, path);
     return status;
 }
 
-static icd_status write_orders(icd_ctx *ctx, const icd_model *model, const char *dir)
+static icd_status write_orders(icd_ctx *ctx, const icd_model *model, const char *path)
 {
     icd_status status;
     icd_perm_set *set = NULL;
-    char *path = NULL;
-    ICD_TRY(icd_i_path_join(ctx, dir, "icd.axes.json", &path));
     ICD_TRY(icd_perm_set_new(ctx, &set));
     for (int64_t a = 0; a < model->axes; ++a)
         if (model->axis[a].order)
@@ -38,7 +49,6 @@ static icd_status write_orders(icd_ctx *ctx, const icd_model *model, const char 
     ICD_TRY(icd_perm_set_write(ctx, set, path));
 done:
     icd_perm_set_free(ctx, set);
-    icd_i_free(ctx, path);
     return status;
 }
 
@@ -73,12 +83,15 @@ icd_status icd_model_write(icd_ctx *ctx, const icd_model *model, const char *sou
                                         "tokenizer_config.json",
                                         "special_tokens_map.json"};
     icd_status status;
+    char *orders = NULL;
     ICD_TRY(icd_i_mkdirs(ctx, dir));
-    ICD_TRY(write_tensors(ctx, model, dir));
-    ICD_TRY(write_orders(ctx, model, dir));
+    ICD_TRY(icd_i_path_join(ctx, dir, ICD_ORDERS_FILE, &orders));
+    ICD_TRY(write_orders(ctx, model, orders));
+    ICD_TRY(write_tensors(ctx, model, orders, dir));
     if (!is_folder(source)) goto done;
     for (size_t i = 0; i < sizeof SMALL / sizeof *SMALL; ++i)
         ICD_TRY(copy_file(ctx, source, dir, SMALL[i]));
 done:
+    icd_i_free(ctx, orders);
     return status;
 }
