@@ -9,7 +9,6 @@
 /* Offers between two looks at the clock: some tens of microseconds. */
 #define STRETCH    4096
 #define LOG_STEPS  4096
-#define PROBES     2048
 #define MAX_SWEEPS 64
 /* Debug builds recompute small states after the 1st, 2nd, 4th, 8th... swap. */
 #define CHECK_WORK 100000
@@ -46,35 +45,6 @@ static int32_t pick(icd_hyper_chain *c)
 {
     uint64_t draw = icd_i_rng_u32(&c->rng);
     return c->free_index[draw * (uint64_t)c->free_count >> 32];
-}
-
-/* The deltas > 0 of some random swaps. */
-static int64_t probe(icd_hyper_chain *c, double *delta)
-{
-    int64_t count = 0;
-    for (int k = 0; k < PROBES && c->free_count; ++k) {
-        int32_t i = pick(c), j = pick(c);
-        if (c->h.granule_of[i] == c->h.granule_of[j]) continue;
-        double d = (double)icd_i_hyper_swap_delta(&c->h, i, j);
-        if (d > 0) delta[count++] = d;
-    }
-    return count;
-}
-
-double icd_i_hyper_temperature(icd_hyper_chain *c, double rate)
-{
-    double delta[PROBES], low = 0, high = 0;
-    int64_t count = probe(c, delta);
-    for (int64_t k = 0; k < count; ++k) high = fmax(high, delta[k] / -log(rate));
-    for (int step = 0; step < 40; ++step) {
-        double middle = .5 * (low + high), accepted = 0;
-        for (int64_t k = 0; k < count; ++k) accepted += exp(-delta[k] / middle);
-        if (accepted < rate * (double)count)
-            low = middle;
-        else
-            high = middle;
-    }
-    return high;
 }
 
 static void keep_best(icd_hyper_chain *c)

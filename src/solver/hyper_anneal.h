@@ -45,13 +45,6 @@ icd_status icd_i_hyper_chain_init(icd_ctx *ctx, const icd_hyper_source *source,
                                   uint64_t stream, icd_hyper_chain *out);
 void icd_i_hyper_chain_release(icd_ctx *ctx, icd_hyper_chain *c);
 
-/**
- * The temperature at which a share `rate` of random swaps that worsen the order would be
- * accepted.
- * @return 0 where no swap worsens it
- */
-double icd_i_hyper_temperature(icd_hyper_chain *c, double rate);
-
 /** Anneals, descends until no swap helps, and goes back to the best order seen. */
 void icd_i_hyper_chain_run(const icd_ctx *ctx, icd_hyper_chain *c,
                            const icd_hyper_stage *stage);
