@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 bad=0
-leftover='T''ODO|F''IXME|X''XX'
+leftover='\b(T''ODO|F''IXME|X''XX)\b'
 if git grep -nIE "$leftover" -- '*.c' '*.h' '*.inc' '*.py' '*.sh' '*.txt' '*.cmake' ':!third_party'; then
     echo "tree: leftovers above" >&2
     bad=1

@@ -64,8 +64,8 @@ typedef struct icd_npz_member {
     const void *data; /**< row-major, host byte order */
 } icd_npz_member;
 
-/** Writes `count` >= 1 stored members with fixed time stamps; atomic. @return ICD_OK | ICD_EIO |
- * ICD_ENOMEM */
+/** Writes `count` >= 1 stored members with fixed time stamps; atomic. @return ICD_OK |
+ * ICD_EIO | ICD_ENOMEM */
 icd_status icd_i_npz_write(icd_ctx *ctx, const char *path, const icd_npz_member *member,
                            int32_t count);
 /** Writes one .npy file; atomic. */

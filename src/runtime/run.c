@@ -7,7 +7,6 @@
 
 #include <icd/report.h>
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,21 +30,6 @@ static const stage STAGE[] = {
     {"measure", "MEASURED", icd_i_stage_measure, icd_i_stage_measure_load},
 };
 enum { STAGES = sizeof STAGE / sizeof STAGE[0], MEASURE = STAGES - 1 };
-
-const char *icd_i_job_path(icd_job *job, const char *name)
-{
-    return icd_i_rundir_path(job->ctx, job->dir, name);
-}
-
-void icd_i_job_roll_back(icd_job *job, const char *fmt, ...)
-{
-    va_list args;
-    if (job->outcome == ICD_OUTCOME_ROLLED_BACK) return;
-    va_start(args, fmt);
-    vsnprintf(job->cause, sizeof job->cause, fmt, args);
-    va_end(args);
-    job->outcome = ICD_OUTCOME_ROLLED_BACK;
-}
 
 static void reach(icd_job *job, const char *state)
 {
@@ -149,70 +133,6 @@ static icd_status run_stages(icd_job *job)
             return ICD_OK; /* not equal: nothing to time */
     }
     return ICD_OK;
-}
-
-/* Model, input and the list of linears: what every stage needs, and what a wrong
-   configuration breaks. */
-icd_status icd_i_stage_open(icd_job *job)
-{
-    icd_status status = ICD_OK;
-    const icd_linear *list = NULL;
-    const char *path = job->config->model.path;
-    if (!path) {
-        status = icd_i_fail(job->ctx, ICD_EINVAL, "model.path", "name a model folder",
-                            "found nothing");
-        goto done;
-    }
-    if (!icd_i_file_exists(path) && job->config->model.fallback) {
-        icd_i_warn(job->ctx, "%s is not there; running on %s instead", path,
-                   job->config->model.fallback);
-        path = job->config->model.fallback;
-        job->fallback = true;
-    }
-    ICD_TRY(icd_model_open(job->ctx, path, &job->checkpoint));
-    ICD_TRY(icd_i_input_read(job));
-    ICD_TRY(icd_runner_linears(job->ctx, job->checkpoint, &list, &job->linears));
-    ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &job->linear));
-    for (int64_t i = 0; i < job->linears; i++) job->linear[i].linear = &list[i];
-done:
-    return status;
-}
-
-static void release_linear(icd_ctx *ctx, icd_job_linear *l)
-{
-    icd_i_free(ctx, l->x_sq);
-    icd_i_free(ctx, l->x);
-    icd_quantized_free(ctx, l->quant);
-}
-
-static void release_axis(icd_ctx *ctx, icd_job_axis *a)
-{
-    icd_i_free(ctx, a->name);
-    icd_access_free(ctx, a->sets);
-    icd_csr_free(ctx, a->w);
-    icd_perm_free(ctx, a->perm);
-}
-
-void icd_i_job_free(icd_job *job)
-{
-    icd_ctx *ctx = job->ctx;
-    const icd_linear *list = job->linears ? job->linear[0].linear : NULL;
-    for (int64_t i = 0; i < job->arms; i++) icd_i_layout_free(ctx, job->arm[i].layout);
-    icd_samples_free(ctx, job->samples);
-    icd_perm_set_free(ctx, job->after);
-    icd_perm_set_free(ctx, job->before);
-    icd_i_layout_free(ctx, job->layout);
-    for (int64_t i = 0; i < job->axes; i++) release_axis(ctx, &job->axis[i]);
-    icd_i_free(ctx, job->axis);
-    for (int64_t i = 0; job->linear && i < job->linears; i++)
-        release_linear(ctx, &job->linear[i]);
-    icd_i_free(ctx, job->linear);
-    icd_mem_free(ctx, (void *)list);
-    icd_i_input_release(ctx, &job->input);
-    icd_model_free(ctx, job->transformed);
-    icd_model_free(ctx, job->permuted);
-    icd_model_free(ctx, job->checkpoint);
-    icd_i_rundir_close(ctx, job->dir);
 }
 
 /* pi0 where it exists, else nothing was ever changed: an empty set. */
