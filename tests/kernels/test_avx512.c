@@ -1,0 +1,172 @@
+/* The AVX-512 tiles, compiled against a model of the nine instructions that they use, so
+   that their logic is tested on any x86-64 CPU. */
+#include "levels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+typedef struct lanes {
+    int32_t lane[16];
+} lanes;
+typedef struct float_lanes {
+    float lane[16];
+} float_lanes;
+
+static lanes model_set1(int32_t x)
+{
+    lanes v;
+    for (int i = 0; i < 16; i++) v.lane[i] = x;
+    return v;
+}
+
+static lanes model_load(const void *p)
+{
+    lanes v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static void model_store(void *p, lanes v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+/* Wraps around, as the instructions do. */
+static int32_t wrap(uint32_t x)
+{
+    int32_t y;
+    memcpy(&y, &x, sizeof y);
+    return y;
+}
+
+static lanes model_sub(lanes a, lanes b)
+{
+    for (int i = 0; i < 16; i++)
+        a.lane[i] = wrap((uint32_t)a.lane[i] - (uint32_t)b.lane[i]);
+    return a;
+}
+
+/* vpdpbusd: each int32 lane gains four products, unsigned bytes of u by signed ones of s.
+ */
+static lanes model_dpbusd(lanes sum, lanes u, lanes s)
+{
+    uint8_t a[64];
+    int8_t b[64];
+    memcpy(a, &u, sizeof a);
+    memcpy(b, &s, sizeof b);
+    for (int i = 0; i < 16; i++) {
+        int32_t dot = 0;
+        for (int k = 4 * i; k < 4 * i + 4; k++) dot += a[k] * b[k];
+        sum.lane[i] = wrap((uint32_t)sum.lane[i] + (uint32_t)dot);
+    }
+    return sum;
+}
+
+static float_lanes model_set1_f32(float x)
+{
+    float_lanes v;
+    for (int i = 0; i < 16; i++) v.lane[i] = x;
+    return v;
+}
+
+static float_lanes model_load_f32(const float *p)
+{
+    float_lanes v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static void model_store_f32(float *p, float_lanes v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static float_lanes model_fma(float_lanes a, float_lanes b, float_lanes c)
+{
+    for (int i = 0; i < 16; i++) c.lane[i] = fmaf(a.lane[i], b.lane[i], c.lane[i]);
+    return c;
+}
+
+#undef _mm512_loadu_si512
+#undef _mm512_storeu_si512
+#undef _mm512_dpbusd_epi32
+#define __m512i                     lanes
+#define __m512                      float_lanes
+#define _mm512_set1_epi32(x)        model_set1(x)
+#define _mm512_setzero_si512()      model_set1(0)
+#define _mm512_loadu_si512(p)       model_load(p)
+#define _mm512_storeu_si512(p, v)   model_store(p, v)
+#define _mm512_sub_epi32            model_sub
+#define _mm512_dpbusd_epi32         model_dpbusd
+#define _mm512_set1_ps(x)           model_set1_f32(x)
+#define _mm512_setzero_ps()         model_set1_f32(0)
+#define _mm512_loadu_ps(p)          model_load_f32(p)
+#define _mm512_storeu_ps(p, v)      model_store_f32(p, v)
+#define _mm512_fmadd_ps             model_fma
+#define icd_i_tile_block_avx512     tile_model
+#define icd_i_tile_block_f32_avx512 tile_f32_model
+#define icd_i_gather_rows_avx512    gather_model
+#include "kernels/avx512/tile.c"
+
+enum { GROUPS = 9, LDA = 4 * GROUPS + 1, TOKENS = 27, MAX_VECTOR = 144 };
+static const int32_t LIVE[GROUPS] = {0, 1, 2, 4, 5, 6, 7, 8, 8};
+
+static void int8_tiles_are_exact(void **state)
+{
+    static int8_t a[TOKENS * LDA], w[GROUPS * MAX_VECTOR * 4];
+    static int32_t found[TOKENS * MAX_VECTOR], expected[TOKENS * MAX_VECTOR];
+    int32_t comp[MAX_VECTOR];
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 30, 0);
+    fill_int8(&rng, a, sizeof a);
+    fill_int8(&rng, w, sizeof w);
+    for (int32_t vector = 16; vector <= MAX_VECTOR; vector += 16)
+        for (int64_t tokens = 1; tokens <= TOKENS; tokens++)
+            for (int64_t count = 0; count <= GROUPS; count += 3) {
+                const int32_t *live = tokens % 2 ? LIVE : NULL;
+                size_t bytes = (size_t)(tokens * vector) * sizeof *found;
+                memset(comp, 0, sizeof comp);
+                for (int64_t i = 0; i < count * vector * 4; i++)
+                    comp[i / 4 % vector] += 128 * w[i];
+                icd_i_kernels(ICD_ISA_REF)
+                    ->tile_block(a, LDA, tokens, live, count, w, comp, vector, expected);
+                tile_model(a, LDA, tokens, live, count, w, comp, vector, found);
+                assert_memory_equal(found, expected, bytes);
+            }
+}
+
+static void f32_tiles_are_exact(void **state)
+{
+    static float a[TOKENS * LDA], w[GROUPS * MAX_VECTOR];
+    static float found[TOKENS * MAX_VECTOR], expected[TOKENS * MAX_VECTOR];
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 31, 0);
+    fill_f32(&rng, a, TOKENS * LDA);
+    fill_f32(&rng, w, GROUPS * MAX_VECTOR);
+    for (int32_t vector = 16; vector <= MAX_VECTOR; vector += 16)
+        for (int64_t tokens = 1; tokens <= TOKENS; tokens++) {
+            const int32_t *live = tokens % 2 ? LIVE : NULL;
+            icd_i_kernels(ICD_ISA_REF)
+                ->tile_block_f32(a, LDA, tokens, live, GROUPS, w, vector, expected);
+            tile_f32_model(a, LDA, tokens, live, GROUPS, w, vector, found);
+            assert_same_f32(found, expected, tokens * vector, "model of AVX-512");
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(int8_tiles_are_exact),
+        cmocka_unit_test(f32_tiles_are_exact),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+#else
+int main(void)
+{
+    print_message("skipped: not an x86-64 CPU\n");
+    return 77;
+}
+#endif

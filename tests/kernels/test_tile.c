@@ -1,0 +1,186 @@
+#include "levels.h"
+
+enum { MAX_TOKENS = 17, MAX_GROUPS = 37, MAX_VECTOR = 192, GUARD = 64 };
+static const int32_t VECTOR[] = {16, 32, 48, 64, 112, 128, 192};
+static const int64_t COUNT[] = {0, 1, 2, 5, 33};
+
+/* One call, its buffers deliberately unaligned. */
+typedef struct call {
+    int64_t tokens, lda, count;
+    int32_t vector;
+    const int32_t *live;
+    int32_t list[4 * MAX_GROUPS];
+    int8_t *a, *w;
+    float *af, *wf;
+    int32_t comp[MAX_VECTOR];
+} call;
+
+static void make_list(icd_rng *rng, call *c, int64_t range)
+{
+    for (int64_t i = 0, at = 0; i < c->count; i++) {
+        int64_t room = range - at - (c->count - i);
+        at += icd_i_rng_below(rng, room < 3 ? room + 1 : 3);
+        c->list[i] = (int32_t)at++;
+    }
+    c->live = c->list;
+}
+
+static void sum_weights(call *c)
+{
+    memset(c->comp, 0, sizeof c->comp);
+    for (int64_t j = 0; j < c->count; j++)
+        for (int32_t r = 0; r < c->vector; r++)
+            for (int k = 0; k < 4; k++)
+                c->comp[r] += 128 * c->w[(j * c->vector + r) * 4 + k];
+}
+
+static void check_int8(const icd_kernels *k, const call *c)
+{
+    size_t n = (size_t)(c->tokens * c->vector), bytes = n * sizeof(int32_t);
+    int32_t *expected = checked_malloc(bytes);
+    int32_t *found = checked_malloc(bytes + GUARD);
+    memset(found, 0x5A, bytes + GUARD);
+    icd_i_kernels(ICD_ISA_REF)
+        ->tile_block(c->a, c->lda, c->tokens, c->live, c->count, c->w, c->comp, c->vector,
+                     expected);
+    k->tile_block(c->a, c->lda, c->tokens, c->live, c->count, c->w, c->comp, c->vector,
+                  found);
+    if (memcmp(expected, found, bytes) != 0)
+        fail_msg("%s: %lld tokens, %lld groups, V %d differ", icd_i_isa_name(k->isa),
+                 (long long)c->tokens, (long long)c->count, c->vector);
+    for (int i = 0; i < GUARD; i++)
+        assert_int_equal(((unsigned char *)(found + n))[i], 0x5A);
+    free(found);
+    free(expected);
+}
+
+static void for_each_shape(void (*check)(const icd_kernels *, const call *), bool f32)
+{
+    call c = {0};
+    icd_rng rng;
+    size_t floats = (size_t)MAX_VECTOR * MAX_GROUPS * 4;
+    int8_t *a = checked_malloc(MAX_TOKENS * (4 * MAX_GROUPS + 3) + 1);
+    int8_t *w = checked_malloc(floats + 1);
+    c.af = checked_malloc(sizeof(float) * MAX_TOKENS * (4 * MAX_GROUPS + 3));
+    c.wf = checked_malloc(sizeof(float) * floats);
+    c.a = a + 1;
+    c.w = w + 1;
+    c.lda = 4 * MAX_GROUPS + 3;
+    icd_i_rng_init(&rng, 20, 0);
+    for (int level = 0; level_at(level); level++)
+        for (size_t v = 0; v < sizeof VECTOR / sizeof *VECTOR; v++)
+            for (size_t n = 0; n < sizeof COUNT / sizeof *COUNT; n++)
+                for (c.tokens = 1; c.tokens <= MAX_TOKENS; c.tokens++) {
+                    c.vector = VECTOR[v];
+                    c.count = COUNT[n];
+                    fill_int8(&rng, c.a, c.tokens * c.lda);
+                    fill_int8(&rng, c.w, c.count * c.vector * 4);
+                    if (f32) fill_f32(&rng, c.af, c.tokens * c.lda);
+                    if (f32) fill_f32(&rng, c.wf, c.count * c.vector);
+                    make_list(&rng, &c, MAX_GROUPS);
+                    if (c.tokens % 3 == 0) c.live = NULL;
+                    sum_weights(&c);
+                    check(level_at(level), &c);
+                }
+    free(c.wf);
+    free(c.af);
+    free(w);
+    free(a);
+}
+
+static void int8_tiles_give_the_same_bits(void **state)
+{
+    (void)state;
+    for_each_shape(check_int8, false);
+}
+
+static void check_f32(const icd_kernels *k, const call *c)
+{
+    int64_t n = c->tokens * c->vector;
+    float *expected = checked_malloc((size_t)n * sizeof *expected);
+    float *found = checked_malloc((size_t)(n + 1) * sizeof *found);
+    found[n] = 42;
+    icd_i_kernels(ICD_ISA_REF)
+        ->tile_block_f32(c->af, c->lda, c->tokens, c->live, c->count, c->wf, c->vector,
+                         expected);
+    k->tile_block_f32(c->af, c->lda, c->tokens, c->live, c->count, c->wf, c->vector,
+                      found);
+    assert_same_f32(found, expected, n, icd_i_isa_name(k->isa));
+    assert_true(found[n] == 42);
+    free(found);
+    free(expected);
+}
+
+static void f32_tiles_give_the_same_bits(void **state)
+{
+    (void)state;
+    for_each_shape(check_f32, true);
+}
+
+/* The largest sum that int32 must hold: 131,072 channels of 127 * -127. */
+static void extreme_sums_do_not_saturate(void **state)
+{
+    enum { GROUPS = 131072 / 4, V = 16 };
+    int8_t *a = checked_malloc(4 * GROUPS), *w = checked_malloc(4 * GROUPS * V);
+    int32_t comp[V], acc[V];
+    (void)state;
+    memset(a, 127, 4 * GROUPS);
+    memset(w, -127, 4 * GROUPS * V);
+    for (int r = 0; r < V; r++) comp[r] = 128 * -127 * 4 * GROUPS;
+    for (int i = 0; level_at(i); i++) {
+        level_at(i)->tile_block(a, 4 * GROUPS, 1, NULL, GROUPS, w, comp, V, acc);
+        for (int r = 0; r < V; r++) assert_int_equal(acc[r], -127 * 127 * 131072);
+    }
+    free(w);
+    free(a);
+}
+
+static void gather_takes_the_indexed_bytes(void **state)
+{
+    enum { LDA = 301, COUNT_MAX = 64 };
+    int8_t *a = checked_malloc(MAX_TOKENS * LDA),
+           *out = checked_malloc(MAX_TOKENS * 64 + 1);
+    int32_t index[COUNT_MAX];
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 21, 0);
+    fill_int8(&rng, a, MAX_TOKENS * LDA);
+    for (int k = 0; k < COUNT_MAX; k++) index[k] = (int32_t)icd_i_rng_below(&rng, LDA);
+    index[0] = LDA - 1;
+    for (int i = 0; level_at(i); i++)
+        for (int64_t tokens = 1; tokens <= MAX_TOKENS; tokens++)
+            for (int64_t count = 0; count <= COUNT_MAX; count += 4) {
+                out[tokens * count] = 99;
+                level_at(i)->gather_rows(a, LDA, tokens, index, count, out);
+                for (int64_t t = 0; t < tokens; t++)
+                    for (int64_t k = 0; k < count; k++)
+                        assert_int_equal(out[t * count + k], a[t * LDA + index[k]]);
+                assert_int_equal(out[tokens * count], 99);
+            }
+    free(out);
+    free(a);
+}
+
+static void every_level_fills_the_whole_table(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < ICD_ISA_COUNT; isa++) {
+        const icd_kernels *k = icd_i_kernels((icd_isa)isa);
+        assert_true((int)k->isa <= isa);
+#define CHECK(name, args) assert_true(k->name != NULL);
+        ICD_KERNELS(CHECK)
+#undef CHECK
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_level_fills_the_whole_table),
+        cmocka_unit_test(int8_tiles_give_the_same_bits),
+        cmocka_unit_test(f32_tiles_give_the_same_bits),
+        cmocka_unit_test(extreme_sums_do_not_saturate),
+        cmocka_unit_test(gather_takes_the_indexed_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
