@@ -39,7 +39,7 @@ int64_t icd_i_linear_scratch(const icd_plan *plan)
 }
 
 /* acc = the sums of one block for one chunk of tokens. */
-static void sum_block(const icd_kernels *k, const icd_linear *l, int64_t block,
+static void sum_block(const icd_kernels *k, const icd_packed *l, int64_t block,
                       const int8_t *a, int64_t tokens, int32_t *acc)
 {
     const icd_plan *plan = l->plan;
@@ -58,7 +58,7 @@ static void sum_block(const icd_kernels *k, const icd_linear *l, int64_t block,
                   l->comp + block * plan->vector, plan->vector, acc);
 }
 
-void icd_i_linear_run(const icd_kernels *k, const icd_linear *l, const int8_t *a,
+void icd_i_linear_run(const icd_kernels *k, const icd_packed *l, const int8_t *a,
                       const float *a_scale, int64_t tokens, int64_t first, int64_t last,
                       float *y, int64_t ldy, void *scratch)
 {
