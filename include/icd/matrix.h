@@ -31,6 +31,13 @@ icd_status icd_quantized_new(icd_ctx *ctx, int64_t rows, int64_t cols,
                              icd_quantized **out);
 void icd_quantized_free(icd_ctx *ctx, icd_quantized *q);
 
+/**
+ * Quantises one row of weights: the largest magnitude becomes 127, rounding to nearest
+ * even.
+ * @return false when the row holds NaN or infinity (outputs then undefined)
+ */
+bool icd_quantize_weights(const float *w, int64_t cols, int8_t *q, float *scale);
+
 #ifdef __cplusplus
 }
 #endif

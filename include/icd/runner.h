@@ -76,7 +76,8 @@ void icd_runner_free(icd_ctx *ctx, icd_runner *runner);
 icd_status icd_runner_step(icd_ctx *ctx, icd_runner *runner, const icd_batch *batch,
                            icd_output *out);
 
-/** The linears of a model, in order of execution; owned by the model. */
+/** The linears of a model, in order of execution; one block of the caller's
+ * (icd_mem_free). */
 icd_status icd_runner_linears(icd_ctx *ctx, const icd_model *model,
                               const icd_linear **list, int64_t *count);
 

@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+#include <math.h>
+
 icd_status icd_quantized_new(icd_ctx *ctx, int64_t rows, int64_t cols,
                              icd_quantized **out)
 {
@@ -30,4 +32,18 @@ void icd_quantized_free(icd_ctx *ctx, icd_quantized *q)
     icd_i_free(ctx, q->q);
     icd_i_free(ctx, q->scale);
     icd_i_free(ctx, q);
+}
+
+bool icd_quantize_weights(const float *w, int64_t cols, int8_t *q, float *scale)
+{
+    float top = 0;
+    for (int64_t c = 0; c < cols; c++) {
+        if (!isfinite(w[c])) return false;
+        top = fmaxf(top, fabsf(w[c]));
+    }
+    /* 127 / top overflows for rows of denormals; they count as zero. */
+    float inverse = top > 1e-36f ? 127 / top : 0;
+    *scale = inverse > 0 ? top / 127 : 0;
+    for (int64_t c = 0; c < cols; c++) q[c] = (int8_t)lrintf(w[c] * inverse);
+    return true;
 }

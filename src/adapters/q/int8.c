@@ -5,21 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 
-/* The scale maps the largest magnitude to 127, so nothing saturates. False for NaN or
- * Inf. */
-static bool quantize_row(const float *w, int64_t cols, int8_t *q, float *scale)
-{
-    float top = 0;
-    for (int64_t c = 0; c < cols; c++) {
-        if (!isfinite(w[c])) return false;
-        top = fmaxf(top, fabsf(w[c]));
-    }
-    *scale = top / 127;
-    float inverse = top > 0 ? 127 / top : 0;
-    for (int64_t c = 0; c < cols; c++) q[c] = (int8_t)lrintf(w[c] * inverse);
-    return true;
-}
-
 static double sqnr(const icd_matrix *w, const float *changed)
 {
     double signal = 0, noise = 0;
@@ -52,8 +37,8 @@ static icd_status apply(icd_ctx *ctx, const icd_matrix *w, const icd_calibration
     icd_status status = icd_quantized_new(ctx, w->rows, w->cols, out);
     if (status != ICD_OK) return status;
     for (int64_t r = 0; r < w->rows; r++)
-        if (!quantize_row(w->w + r * w->cols, w->cols, (*out)->q + r * w->cols,
-                          &(*out)->scale[r])) {
+        if (!icd_quantize_weights(w->w + r * w->cols, w->cols, (*out)->q + r * w->cols,
+                                  &(*out)->scale[r])) {
             icd_i_no_op(ctx, meta, w->name, "row %lld holds NaN or infinity",
                         (long long)r);
             icd_quantized_free(ctx, *out);

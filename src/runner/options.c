@@ -1,0 +1,20 @@
+#include <icd/runner.h>
+
+/* `vector` has no row: it follows kernel.vector. */
+static const icd_option ROW[] = {
+    {"dtype", offsetof(icd_runner_opts, dtype), ICD_OPTION_ENUM, "int8", 0, 0, "f32|int8",
+     NULL,
+     "type of the linears outside the loop (infer); the loop follows transform.quant"},
+    {"batch", offsetof(icd_runner_opts, batch), ICD_OPTION_INT64, "1", 1, 65536, NULL,
+     "sequences", "sequences per step"},
+    {"seq", offsetof(icd_runner_opts, seq), ICD_OPTION_INT64, "128", 3, 65536, NULL,
+     "tokens", "tokens per sequence"},
+};
+
+const icd_option_table icd_runner_table = {
+    .section = "runner",
+    .help = "how a model is run",
+    .struct_size = sizeof(icd_runner_opts),
+    .row = ROW,
+    .rows = sizeof ROW / sizeof ROW[0],
+};

@@ -1,0 +1,213 @@
+#include <icd/runner.h>
+
+#include "kernels/linear.h"
+#include "runner/linear.h"
+#include "runner/runner_private.h"
+
+#include <cblas.h>
+#include <string.h>
+
+static const icd_engine *const ENGINE[] = {&icd_i_engine_bert, &icd_i_engine_ffn};
+
+static icd_status find_engine(icd_ctx *ctx, const icd_model *model,
+                              const icd_engine **out)
+{
+    for (size_t i = 0; i < sizeof ENGINE / sizeof ENGINE[0]; i++)
+        if (!strcmp(ENGINE[i]->arch, icd_model_arch(model))) {
+            *out = ENGINE[i];
+            return ICD_OK;
+        }
+    return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(model), NULL,
+                      "no runner for the architecture '%s'", icd_model_arch(model));
+}
+
+icd_status icd_i_linear_list_new(icd_ctx *ctx, int64_t count, icd_linear **list,
+                                 char **text)
+{
+    size_t bytes = (size_t)count * (sizeof **list + ICD_LINEAR_TEXT);
+    icd_status status = icd_i_alloc(ctx, (int64_t)bytes, 1, (void **)list);
+    if (status == ICD_OK) *text = (char *)(*list + count);
+    return status;
+}
+
+icd_status icd_runner_linears(icd_ctx *ctx, const icd_model *model,
+                              const icd_linear **list, int64_t *count)
+{
+    const icd_engine *engine = NULL;
+    icd_linear *own = NULL;
+    *list = NULL;
+    *count = 0;
+    icd_status status = find_engine(ctx, model, &engine);
+    if (status == ICD_OK) status = engine->linears(ctx, model, &own, count);
+    *list = own;
+    return status;
+}
+
+icd_status icd_i_runner_tensor(icd_ctx *ctx, icd_runner *r, const char *name,
+                               const float **out)
+{
+    float *copy = NULL;
+    const icd_tensor *tensor = icd_model_tensor(r->model, name);
+    if (tensor && tensor->dtype == ICD_F32) {
+        *out = tensor->data;
+        return ICD_OK;
+    }
+    icd_status status = icd_i_grow(ctx, (void **)&r->owned, &r->owned_capacity,
+                                   r->owned_count + 1, sizeof *r->owned);
+    if (status == ICD_OK) status = icd_model_tensor_f32(ctx, r->model, name, &copy);
+    if (status != ICD_OK) return status;
+    r->owned[r->owned_count++] = copy;
+    *out = copy;
+    return ICD_OK;
+}
+
+static icd_status load_all(icd_ctx *ctx, icd_runner *r, const icd_layout *layout)
+{
+    icd_status status = ICD_OK;
+    ICD_TRY(r->engine->linears(ctx, r->model, &r->list, &r->linears));
+    ICD_TRY(ICD_ALLOC(ctx, r->linears, &r->linear));
+    for (int64_t i = 0; i < r->linears; i++) {
+        r->linear[i].info = &r->list[i];
+        ICD_TRY(
+            icd_i_linear_load(ctx, r, &r->linear[i],
+                              layout ? icd_i_layout_get(layout, r->list[i].name) : NULL));
+    }
+done:
+    return status;
+}
+
+/* Every entry of a layout must name a linear, or a typing error would silently run dense.
+ */
+static icd_status check_layout(icd_ctx *ctx, const icd_runner *r,
+                               const icd_layout *layout)
+{
+    for (int64_t e = 0; layout && e < layout->count; e++) {
+        bool known = false;
+        for (int64_t i = 0; i < r->linears; i++)
+            known |= !strcmp(r->list[i].name, layout->entry[e].linear);
+        if (!known)
+            return icd_i_fail(ctx, ICD_EINVAL, layout->entry[e].linear, NULL,
+                              "the model has no such linear");
+    }
+    return ICD_OK;
+}
+
+static icd_status allocate(icd_ctx *ctx, icd_runner *r)
+{
+    icd_status status = ICD_OK;
+    int64_t tokens = r->capacity.batch * r->capacity.seq, slots = 0, cols = 0,
+            scratch = 0;
+    for (int64_t i = 0; i < r->linears; i++) {
+        const icd_loaded *l = &r->linear[i];
+        if (l->info->cols > cols) cols = l->info->cols;
+        if (!l->plan) continue;
+        if (l->plan->slots > slots) slots = l->plan->slots;
+        if (icd_i_linear_scratch(l->plan) > scratch)
+            scratch = icd_i_linear_scratch(l->plan);
+    }
+    r->scratch_bytes = (scratch + 63) / 64 * 64;
+    ICD_TRY(ICD_ALLOC(ctx, r->workers * r->scratch_bytes, &r->scratch));
+    ICD_TRY(ICD_ALLOC(ctx, tokens, &r->q_scale));
+    if (slots)
+        ICD_TRY(ICD_ALLOC(ctx, tokens * slots, &r->q));
+    else
+        ICD_TRY(ICD_ALLOC(ctx, tokens * cols, &r->staged));
+done:
+    return status;
+}
+
+static icd_status check_capacity(icd_ctx *ctx, const icd_batch *b)
+{
+    if (b->batch < 1 || b->seq < 1 || b->batch > INT32_MAX / b->seq)
+        return icd_i_fail(ctx, ICD_EINVAL, "runner", NULL,
+                          "found a batch of %lld x %lld tokens, expected at least one",
+                          (long long)b->batch, (long long)b->seq);
+    return ICD_OK;
+}
+
+icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout *layout,
+                          const icd_batch *capacity, const icd_runner_opts *opts,
+                          icd_runner **out)
+{
+    icd_status status = ICD_OK;
+    icd_runner *r = NULL;
+    *out = NULL;
+    ICD_TRY(check_capacity(ctx, capacity));
+    ICD_TRY(ICD_ALLOC(ctx, 1, &r));
+    ICD_TRY(icd_options_resolve(ctx, &icd_runner_table, opts, &r->opts));
+    if (r->opts.vector <= 0) r->opts.vector = 64;
+    ICD_TRY(find_engine(ctx, model, &r->engine));
+    r->model = model;
+    r->capacity = *capacity;
+    r->workers = icd_ctx_threads(ctx);
+    r->k = icd_i_kernels(icd_i_cpu_best());
+    openblas_set_num_threads(
+        1); /* our threads split the work; a BLAS's own would reorder sums */
+    ICD_TRY(load_all(ctx, r, layout));
+    ICD_TRY(check_layout(ctx, r, layout));
+    ICD_TRY(allocate(ctx, r));
+    ICD_TRY(r->engine->start(ctx, r));
+    *out = r;
+    r = NULL;
+done:
+    icd_runner_free(ctx, r);
+    return status;
+}
+
+void icd_runner_free(icd_ctx *ctx, icd_runner *r)
+{
+    if (!r) return;
+    if (r->state) r->engine->stop(ctx, r);
+    for (int64_t i = 0; r->linear && i < r->linears; i++)
+        icd_i_linear_unload(ctx, &r->linear[i]);
+    for (int64_t i = 0; i < r->owned_count; i++) icd_mem_free(ctx, r->owned[i]);
+    icd_i_free(ctx, r->owned);
+    icd_i_free(ctx, r->linear);
+    icd_i_free(ctx, r->list);
+    icd_i_free(ctx, r->q);
+    icd_i_free(ctx, r->q_scale);
+    icd_i_free(ctx, r->staged);
+    icd_i_free(ctx, r->scratch);
+    icd_i_free(ctx, r);
+}
+
+icd_status icd_runner_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
+                           icd_output *out)
+{
+    *out = (icd_output){0};
+    if (batch->batch < 1 || batch->seq < 1 || batch->batch > r->capacity.batch ||
+        batch->seq > r->capacity.seq)
+        return icd_i_fail(
+            ctx, ICD_EINVAL, "runner", NULL,
+            "found a batch of %lld x %lld tokens, expected at most %lld x %lld",
+            (long long)batch->batch, (long long)batch->seq, (long long)r->capacity.batch,
+            (long long)r->capacity.seq);
+    icd_status status = r->engine->check(ctx, r, batch);
+    return status == ICD_OK ? r->engine->step(ctx, r, batch, out) : status;
+}
+
+void icd_runner_observe(icd_runner *runner, icd_observe_fn *fn, void *user)
+{
+    runner->observe = fn;
+    runner->observe_user = user;
+}
+
+icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,
+                                  int32_t vector, icd_linear_cost *out)
+{
+    icd_status status = ICD_OK;
+    icd_live live = {0, 0};
+    icd_plan *plan = NULL;
+    int32_t granule = entry->granule > 0 ? entry->granule : 1;
+    *out = (icd_linear_cost){.granule = granule};
+    ICD_TRY(icd_i_layout_live(ctx, entry, vector, granule, &live));
+    out->all = live.all;
+    out->live = entry->kernel == ICD_KERNEL_DENSE ? live.all : live.live;
+    out->bytes = entry->rows * entry->cols * (int64_t)sizeof(float);
+    if (!entry->quant) return ICD_OK;
+    ICD_TRY(icd_i_plan_new(ctx, entry, vector, &plan));
+    out->bytes = icd_i_plan_bytes(plan);
+done:
+    icd_i_plan_free(ctx, plan);
+    return status;
+}

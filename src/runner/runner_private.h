@@ -1,0 +1,99 @@
+/**
+ * @file runner_private.h
+ * What the engines share: linears ready to run, buffers, and passes over rows.
+ */
+#ifndef ICD_RUNNER_PRIVATE_H
+#define ICD_RUNNER_PRIVATE_H
+
+#include "base/mem.h"
+#include "core/layout.h"
+#include "core/plan.h"
+#include "kernels/kernels.h"
+
+#include <icd/runner.h>
+
+/** A linear ready to run: f32 weights for the BLAS, or a plan and packed int8 weights. */
+typedef struct icd_loaded {
+    const icd_linear *info;
+    const float *bias; /**< [rows]; NULL: none */
+    const float *w;    /**< f32: [rows x cols], columns in the local order */
+    int32_t *order;    /**< f32: local order of the input; NULL: none */
+    float *own_w;      /**< f32: the reordered copy; NULL: w is a view */
+    icd_plan *plan;    /**< int8 */
+    int8_t *packed;
+    int32_t *comp;
+    float *scale;
+} icd_loaded;
+
+/** How one architecture runs. All entries are required. */
+typedef struct icd_engine {
+    const char *arch;
+    /** Lists the linears; names are written into the list's own block. */
+    icd_status (*linears)(icd_ctx *ctx, const icd_model *model, icd_linear **list,
+                          int64_t *count);
+    icd_status (*start)(icd_ctx *ctx, icd_runner *runner);
+    icd_status (*check)(icd_ctx *ctx, const icd_runner *runner, const icd_batch *batch);
+    icd_status (*step)(icd_ctx *ctx, icd_runner *runner, const icd_batch *batch,
+                       icd_output *out);
+    void (*stop)(icd_ctx *ctx, icd_runner *runner);
+} icd_engine;
+
+extern const icd_engine icd_i_engine_bert, icd_i_engine_ffn;
+
+struct icd_runner {
+    const icd_engine *engine;
+    const icd_model *model;
+    const icd_kernels *k;
+    icd_runner_opts opts;
+    icd_batch capacity;
+    icd_linear *list;
+    icd_loaded *linear;
+    int64_t linears;
+    int32_t workers;
+    float **owned; /**< f32 copies of tensors that are stored in another type */
+    int64_t owned_count, owned_capacity;
+    int8_t *q;              /**< staged input of the next linears: [tokens x slots] */
+    float *q_scale;         /**< [tokens] */
+    float *staged;          /**< f32: input in a local order */
+    unsigned char *scratch; /**< workers x scratch_bytes */
+    int64_t scratch_bytes;
+    icd_observe_fn *observe;
+    void *observe_user;
+    void *state; /**< the engine's */
+};
+
+/** A tensor as f32: a view where it is stored so, else a copy that the runner owns. */
+icd_status icd_i_runner_tensor(icd_ctx *ctx, icd_runner *r, const char *name,
+                               const float **out);
+
+/** The bytes of `count` names behind the rows of a list of linears, in one block. */
+icd_status icd_i_linear_list_new(icd_ctx *ctx, int64_t count, icd_linear **list,
+                                 char **text);
+
+/** What happens to a row before it is staged as the input of the next linears. */
+typedef struct icd_row_pass {
+    enum { ICD_PASS_NONE, ICD_PASS_NORM, ICD_PASS_GELU, ICD_PASS_RELU } kind;
+    float *x;              /**< [tokens x n], changed in place */
+    const float *residual; /**< NORM: added first; NULL: none */
+    const float *gain, *bias;
+    float eps;
+    int64_t tokens, n;
+} icd_row_pass;
+
+/**
+ * Runs the pass and, in the same sweep over each row, stages the row as the input of
+ * `next`: quantised (int8) or copied (f32), in that linear's local order.
+ * @param next [in] first linear of the group that reads x; NULL: nobody
+ */
+icd_status icd_i_rows(icd_ctx *ctx, icd_runner *r, const icd_row_pass *pass,
+                      const icd_loaded *next);
+
+/** y [tokens x rows] = staged input times the weights + bias; x is the unstaged input. */
+void icd_i_linear_apply(icd_ctx *ctx, icd_runner *r, const icd_loaded *l, const float *x,
+                        int64_t tokens, float *y);
+
+/** Shows the input of `count` linears to the observer, if there is one. */
+icd_status icd_i_observe(icd_ctx *ctx, icd_runner *r, const icd_loaded *l, int64_t count,
+                         const float *x, int64_t tokens);
+
+#endif
