@@ -1,5 +1,5 @@
 /* Loading and applying one linear. */
-#include "runner/runner_private.h"
+#include "runner/linear.h"
 
 #include "base/threads.h"
 #include "kernels/linear.h"
