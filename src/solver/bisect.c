@@ -44,7 +44,7 @@ static int64_t total_size(const icd_wgraph *g)
 static int32_t cluster_cap(const icd_wgraph *g, int64_t total)
 {
     int64_t largest = total * 3 / (2 * COARSEST), mean = total / g->n + 1;
-    int64_t cap = mean * (g->n > 20000 ? 4 : 2);
+    int64_t cap = mean * (g->n > 20000 ? 4 : 4);
     if (cap > largest) cap = largest;
     return cap < 2 ? 2 : (int32_t)cap;
 }
@@ -167,7 +167,7 @@ void icd_i_bisect(const icd_wgraph *g, int32_t target, const icd_bisect_params *
     multilevel m = {.params = params, .rng = rng, .work = work, .target = target};
     uint8_t *coarse_side = icd_i_work_take(work, g->n, 1);
     m.level[0].graph = *g;
-    if (icd_i_budget_over(params->budget) || !coarse_side) {
+    if (g->n < 2 || icd_i_budget_over(params->budget) || !coarse_side) {
         split_in_order(g, target, side);
     } else {
         coarsen_all(&m);

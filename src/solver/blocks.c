@@ -100,18 +100,22 @@ void icd_i_blocks_swap(icd_blocks *b, int32_t v, int32_t u)
     b->at[b->slot_of[u]] = u;
 }
 
-int64_t icd_i_blocks_gain(const icd_blocks *b, int32_t v, int32_t u)
+/* What v gains in `to`, an edge to `except` left out. */
+static int64_t gain_of_move(const icd_blocks *b, int32_t v, int32_t to, int32_t except)
 {
-    int64_t gain = -(int64_t)b->own[v] - b->own[u];
+    int64_t gain = 0;
     for (int64_t k = b->g.ptr[v]; k < b->g.ptr[v + 1]; ++k) {
         icd_edge e = b->g.edge[k];
-        if (e.to != u && b->block_of[e.to] == b->block_of[u]) gain += e.w;
-    }
-    for (int64_t k = b->g.ptr[u]; k < b->g.ptr[u + 1]; ++k) {
-        icd_edge e = b->g.edge[k];
-        if (e.to != v && b->block_of[e.to] == b->block_of[v]) gain += e.w;
+        if (e.to == except) continue;
+        if (b->block_of[e.to] == to) gain += e.w;
+        if (b->block_of[e.to] == b->block_of[v]) gain -= e.w;
     }
     return gain;
+}
+
+int64_t icd_i_blocks_gain(const icd_blocks *b, int32_t v, int32_t u)
+{
+    return gain_of_move(b, v, b->block_of[u], u) + gain_of_move(b, u, b->block_of[v], v);
 }
 
 int64_t icd_i_blocks_cut(const icd_blocks *b)

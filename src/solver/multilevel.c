@@ -1,33 +1,62 @@
 #include "solver/refine.h"
 #include "solver/solve.h"
 
+#include "solver/anneal.h"
 #include "solver/arrange.h"
+#include "solver/sketch.h"
+
+/* A cautious guess; it decides about nothing but the first temperature. */
+static const double OFFERS_PER_S = 4e6;
 
 static icd_bisect_params bisect_params(icd_solve *s)
 {
     static const icd_bisect_params BY_EFFORT[] = {
         [ICD_EFFORT_LOW] = {NULL, 1, 2, 30},
-        [ICD_EFFORT_DEFAULT] = {NULL, 4, 4, 100},
-        [ICD_EFFORT_HIGH] = {NULL, 8, 8, 400},
+        [ICD_EFFORT_DEFAULT] = {NULL, 2, 2, 25},
+        [ICD_EFFORT_HIGH] = {NULL, 4, 4, 100},
     };
     icd_bisect_params params = BY_EFFORT[s->o.effort];
     params.budget = &s->budget;
     return params;
 }
 
+/* Effort high cools as slowly as its share of the time that is left allows, and starts
+ * the hotter the more often every node will be offered: heat that cannot be cooled away
+ * only does harm. */
+static icd_anneal_params anneal_params(icd_solve *s, double share)
+{
+    icd_anneal_params params = {.budget = &s->budget, .seed = (uint64_t)s->o.seed};
+    double now = icd_i_now(), seconds = share * (s->budget.deadline - now);
+    double offers = seconds * OFFERS_PER_S / (s->n + 1);
+    params.hot = offers < 6400 ? 0.4 + offers / 4000 : 2;
+    params.cold = 0.1;
+    if (s->o.effort == ICD_EFFORT_HIGH) params.until = now + seconds;
+    return params;
+}
+
+/* A granule holds several clusters, so that what bisection leaves uneven is little. */
+static int32_t cluster_size(const icd_solve *s)
+{
+    return s->granule >= 8 ? s->granule / 16 : 1;
+}
+
 /* Divides the blocks of `coarse` into those of `fine`, then lets nodes change places. */
 static icd_status nest(icd_solve *s, const icd_bounds *coarse, const icd_bounds *fine,
-                       int32_t *order)
+                       double share, int32_t *order)
 {
     icd_status status;
+    uint64_t seed = (uint64_t)s->o.seed;
     icd_bisect_params bisect = bisect_params(s);
+    icd_anneal_params anneal = anneal_params(s, share);
     icd_refine_params refine = {.zones = coarse,
                                 .bounds = fine,
                                 .budget = &s->budget,
                                 .steps = s->o.refine_steps,
-                                .seed = (uint64_t)s->o.seed};
-    ICD_TRY(
-        icd_i_split(s->ctx, &s->g, coarse, fine, &bisect, (uint64_t)s->o.seed, order));
+                                .anneal = anneal.until > 0 ? &anneal : NULL};
+    if (!coarse && s->o.effort == ICD_EFFORT_LOW)
+        ICD_TRY(icd_i_sketch(s->ctx, &s->g, fine, cluster_size(s), &bisect, seed, order));
+    else
+        ICD_TRY(icd_i_split(s->ctx, &s->g, coarse, fine, &bisect, seed, order, NULL));
     ICD_TRY(icd_i_refine(s->ctx, &s->g, &refine, order, &s->stats->iters));
 done:
     return status;
@@ -44,16 +73,16 @@ icd_status icd_i_multilevel(icd_solve *s, int32_t *order)
 {
     icd_status status;
     icd_bounds slices = {0}, granules = {0}, quarters = {0};
-    int32_t quarter = s->granule > 4 ? s->granule / 4 : 1;
+    int32_t quarter = s->granule > 4 ? s->granule / 16 : 1;
     for (int32_t v = 0; v < s->n; ++v) order[v] = v;
     if (s->n == 0) return ICD_OK;
     ICD_TRY(slice_bounds(s, &slices));
     ICD_TRY(icd_i_bounds_cross(s->ctx, &slices, s->granule, &granules));
     ICD_TRY(icd_i_bounds_nest(s->ctx, &granules, s->n, quarter, &quarters));
-    if (slices.count > 1) ICD_TRY(nest(s, NULL, &slices, order));
-    ICD_TRY(nest(s, &slices, &granules, order));
+    if (slices.count > 1) ICD_TRY(nest(s, NULL, &slices, 0.1, order));
+    ICD_TRY(nest(s, slices.count > 1 ? &slices : NULL, &granules, 0.8, order));
     ICD_TRY(icd_i_arrange(s->ctx, &s->g, &slices, &granules, &s->o, order));
-    if (quarter < s->granule) ICD_TRY(nest(s, &granules, &quarters, order));
+    if (quarter < s->granule) ICD_TRY(nest(s, &granules, &quarters, 0.9, order));
 done:
     icd_i_bounds_release(s->ctx, &slices);
     icd_i_bounds_release(s->ctx, &granules);

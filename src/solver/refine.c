@@ -1,6 +1,8 @@
 #include "solver/refine.h"
 
 #include "base/mem.h"
+#include "solver/anneal.h"
+#include "solver/pulls.h"
 #include <assert.h>
 #include <string.h>
 
@@ -204,6 +206,33 @@ static void write_order(const icd_blocks *b, int32_t *fresh, int32_t *order)
     memcpy(order, fresh, (size_t)b->g.n * sizeof *order);
 }
 
+static icd_status greedy(icd_ctx *ctx, icd_blocks *b, const icd_refine_params *params,
+                         int64_t *passes)
+{
+    icd_pulls pulls = {0};
+    if (!icd_i_pulls_fit(b))
+        return icd_i_refine_greedy(ctx, b, params->budget, params->steps, passes);
+    icd_status status = icd_i_pulls_init(ctx, b, &pulls);
+    if (status == ICD_OK)
+        icd_i_pulls_greedy(&pulls, params->budget, params->steps, passes);
+    icd_i_pulls_release(ctx, &pulls);
+    return status;
+}
+
+/* Heat moves what no single swap betters; a last descent takes what the cold left. */
+static icd_status search_swaps(icd_ctx *ctx, icd_blocks *b,
+                               const icd_refine_params *params, int64_t *passes)
+{
+    icd_status status;
+    bool better = false;
+    ICD_TRY(greedy(ctx, b, params, passes));
+    if (!params->anneal) return ICD_OK;
+    ICD_TRY(icd_i_anneal(ctx, b, params->anneal, &better));
+    if (better) ICD_TRY(greedy(ctx, b, params, passes));
+done:
+    return status;
+}
+
 icd_status icd_i_refine(icd_ctx *ctx, const icd_wgraph *g,
                         const icd_refine_params *params, int32_t *order, int64_t *passes)
 {
@@ -211,7 +240,7 @@ icd_status icd_i_refine(icd_ctx *ctx, const icd_wgraph *g,
     icd_blocks b = {0};
     if (g->n < 2 || params->bounds->count < 2) return ICD_OK;
     ICD_TRY(icd_i_blocks_init(ctx, g, params, order, &b));
-    ICD_TRY(icd_i_refine_greedy(ctx, &b, params->budget, params->steps, passes));
+    ICD_TRY(search_swaps(ctx, &b, params, passes));
     write_order(&b, b.own, order);
 done:
     icd_i_blocks_release(ctx, &b);

@@ -28,9 +28,8 @@ typedef struct icd_refine_params {
     const icd_bounds *bounds;
     const uint8_t *frozen; /**< nodes that keep their slot; NULL: none */
     icd_budget *budget;
-    int64_t steps; /**< passes over all nodes at most */
-    double heat;   /**< 0: greedy only; else passes of annealing first, see anneal.h */
-    uint64_t seed;
+    int64_t steps;                          /**< passes over all nodes at most */
+    const struct icd_anneal_params *anneal; /**< NULL: greedy swaps only */
 } icd_refine_params;
 
 icd_status icd_i_blocks_init(icd_ctx *ctx, const icd_wgraph *g,

@@ -4,10 +4,10 @@
 #include "base/threads.h"
 #include <string.h>
 
-/* A range of slots that still has to be divided at the boundaries first..last of `fine`.
- */
+/* Nodes begin..end-1 of a forest, to be divided at the boundaries first..last of `fine`. */
 typedef struct part {
     int32_t first, last;
+    int32_t begin, end;
 } part;
 
 /* The subgraphs of all parts, one behind the other: part p owns nodes begin..end-1, named
@@ -16,8 +16,9 @@ typedef struct part {
 typedef struct forest {
     int64_t *ptr;
     icd_edge *edge;
-    int64_t *base; /* of each part: where its edges begin */
-    int32_t *order;
+    int64_t *base;  /* of each part: where its edges begin */
+    int32_t *order; /* the node of the given graph */
+    int32_t *size;
     part *part;
     int32_t parts;
 } forest;
@@ -28,27 +29,16 @@ typedef struct splitter {
     const icd_bisect_params *params;
     uint64_t seed;
     forest now, next;
-    int32_t *size; /* all 1 */
     icd_work *lane;
     int32_t lanes;
-    int64_t *child; /* of each part: number of its first child in `next` */
+    int32_t *child; /* of each part: number of its first child in `next` */
 } splitter;
 
-static int32_t part_begin(const splitter *s, const part *p)
+static icd_wgraph part_graph(const forest *f, int32_t p)
 {
-    return s->fine->at[p->first];
-}
-
-static int32_t part_nodes(const splitter *s, const part *p)
-{
-    return s->fine->at[p->last] - s->fine->at[p->first];
-}
-
-static icd_wgraph part_graph(const splitter *s, const forest *f, int32_t p)
-{
-    int32_t begin = part_begin(s, &f->part[p]);
-    return (icd_wgraph){part_nodes(s, &f->part[p]), f->ptr + begin + p,
-                        f->edge + f->base[p], s->size};
+    const part *range = &f->part[p];
+    return (icd_wgraph){range->end - range->begin, f->ptr + range->begin + p,
+                        f->edge + f->base[p], f->size + range->begin};
 }
 
 static void forest_release(icd_ctx *ctx, forest *f)
@@ -57,6 +47,7 @@ static void forest_release(icd_ctx *ctx, forest *f)
     icd_i_free(ctx, f->edge);
     icd_i_free(ctx, f->base);
     icd_i_free(ctx, f->order);
+    icd_i_free(ctx, f->size);
     icd_i_free(ctx, f->part);
 }
 
@@ -68,29 +59,32 @@ static icd_status forest_alloc(icd_ctx *ctx, int64_t n, int64_t nnz, int64_t par
     ICD_TRY(ICD_ALLOC(ctx, nnz, &f->edge));
     ICD_TRY(ICD_ALLOC(ctx, parts, &f->base));
     ICD_TRY(ICD_ALLOC(ctx, n, &f->order));
+    ICD_TRY(ICD_ALLOC(ctx, n, &f->size));
     ICD_TRY(ICD_ALLOC(ctx, parts, &f->part));
 done:
     return status;
 }
 
 /* One part per block of `coarse`; `fine` refines it, so the boundaries are found in step.
- */
-static void list_parts(splitter *s, const icd_bounds *coarse)
+ * Where there are several, every node takes one slot. */
+static void list_parts(splitter *s, const icd_bounds *coarse, int32_t n)
 {
     int32_t first = 0;
     for (int32_t b = 0; b < coarse->count; ++b) {
         int32_t last = first;
         while (s->fine->at[last] < coarse->at[b + 1]) last++;
-        s->now.part[s->now.parts++] = (part){first, last};
+        s->now.part[s->now.parts++] =
+            (part){first, last, coarse->at[b], coarse->at[b + 1]};
         first = last;
     }
+    s->now.part[s->now.parts - 1].end = n;
 }
 
-static void fill_part(splitter *s, const icd_wgraph *g, const int32_t *slot_of, int32_t p,
-                      int64_t *used)
+static void fill_part(splitter *s, const icd_wgraph *g, const int32_t *place_of,
+                      int32_t p, int64_t *used)
 {
     forest *f = &s->now;
-    int32_t begin = part_begin(s, &f->part[p]), n = part_nodes(s, &f->part[p]);
+    int32_t begin = f->part[p].begin, n = f->part[p].end - begin;
     int64_t *ptr = f->ptr + begin + p;
     icd_edge *edge = f->edge + *used;
     int64_t count = 0;
@@ -98,8 +92,9 @@ static void fill_part(splitter *s, const icd_wgraph *g, const int32_t *slot_of, 
     ptr[0] = 0;
     for (int32_t i = 0; i < n; ++i) {
         int32_t v = f->order[begin + i];
+        f->size[begin + i] = g->size[v];
         for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
-            int32_t to = slot_of[g->edge[k].to] - begin;
+            int32_t to = place_of[g->edge[k].to] - begin;
             if (to >= 0 && to < n) edge[count++] = (icd_edge){to, g->edge[k].w};
         }
         ptr[i + 1] = count;
@@ -110,14 +105,14 @@ static void fill_part(splitter *s, const icd_wgraph *g, const int32_t *slot_of, 
 static icd_status fill_forest(splitter *s, const icd_wgraph *g, const int32_t *order)
 {
     icd_status status;
-    int32_t *slot_of = NULL;
+    int32_t *place_of = NULL;
     int64_t used = 0;
-    ICD_TRY(ICD_ALLOC(s->ctx, g->n, &slot_of));
+    ICD_TRY(ICD_ALLOC(s->ctx, g->n, &place_of));
     memcpy(s->now.order, order, (size_t)g->n * sizeof *order);
-    for (int32_t k = 0; k < g->n; ++k) slot_of[order[k]] = k;
-    for (int32_t p = 0; p < s->now.parts; ++p) fill_part(s, g, slot_of, p, &used);
+    for (int32_t k = 0; k < g->n; ++k) place_of[order[k]] = k;
+    for (int32_t p = 0; p < s->now.parts; ++p) fill_part(s, g, place_of, p, &used);
 done:
-    icd_i_free(s->ctx, slot_of);
+    icd_i_free(s->ctx, place_of);
     return status;
 }
 
@@ -129,46 +124,64 @@ static int32_t middle(const part *p)
 }
 
 /* The two halves keep the order of their nodes. */
-static void number_halves(const splitter *s, const part *p, const uint8_t *side,
-                          int32_t *local)
+static void number_halves(splitter *s, int32_t p, const uint8_t *side, int32_t *local)
 {
-    int32_t n = part_nodes(s, p), next[2] = {0, 0};
-    for (int32_t i = 0; i < n; ++i) local[i] = next[side[i]]++;
+    const part *range = &s->now.part[p];
+    part *child = &s->next.part[s->child[p]];
+    int32_t next[2] = {0, 0};
+    for (int32_t i = 0; i < range->end - range->begin; ++i) local[i] = next[side[i]]++;
+    child[0].begin = range->begin;
+    child[0].end = child[1].begin = range->begin + next[0];
+    child[1].end = range->end;
 }
 
 static void write_half(splitter *s, int32_t p, int half, const uint8_t *side,
                        const int32_t *local)
 {
-    icd_wgraph g = part_graph(s, &s->now, p);
-    int32_t child = (int32_t)s->child[p] + half;
+    icd_wgraph g = part_graph(&s->now, p);
+    int32_t child = s->child[p] + half, from = s->now.part[p].begin;
     forest *f = &s->next;
-    int32_t from = part_begin(s, &s->now.part[p]), begin = part_begin(s, &f->part[child]);
-    int64_t *ptr = f->ptr + begin + child, count = 0;
+    int32_t place = f->part[child].begin;
+    int64_t *ptr = f->ptr + place + child, count = 0;
     f->base[child] = half ? f->base[child - 1] + ptr[-1] : s->now.base[p];
     icd_edge *edge = f->edge + f->base[child];
-    ptr[0] = 0;
-    for (int32_t i = 0, slot = begin; i < g.n; ++i) {
+    *ptr++ = 0;
+    for (int32_t i = 0; i < g.n; ++i) {
         if (side[i] != half) continue;
-        f->order[slot] = s->now.order[from + i];
+        f->order[place] = s->now.order[from + i];
+        f->size[place++] = g.size[i];
         for (int64_t k = g.ptr[i]; k < g.ptr[i + 1]; ++k)
             if (side[g.edge[k].to] == half)
                 edge[count++] = (icd_edge){local[g.edge[k].to], g.edge[k].w};
-        ptr[++slot - begin] = count;
+        *ptr++ = count;
     }
 }
 
 static void copy_part(splitter *s, int32_t p)
 {
-    int32_t begin = part_begin(s, &s->now.part[p]), n = part_nodes(s, &s->now.part[p]);
-    memcpy(s->next.order + begin, s->now.order + begin, (size_t)n * sizeof *s->now.order);
+    const part *range = &s->now.part[p];
+    s->next.part[s->child[p]] = *range;
+    if (range->end > range->begin)
+        memcpy(s->next.order + range->begin, s->now.order + range->begin,
+               (size_t)(range->end - range->begin) * sizeof *s->now.order);
 }
 
 static size_t part_bytes(const splitter *s, int32_t p)
 {
     const part *range = &s->now.part[p];
     if (range->last - range->first < 2) return 0;
-    icd_wgraph g = part_graph(s, &s->now, p);
+    icd_wgraph g = part_graph(&s->now, p);
     return icd_i_bisect_bytes(g.n, g.ptr[g.n]) + (size_t)g.n * 8 + 64;
+}
+
+/* The share of the part's slots that lie before the middle boundary: exact where nodes
+ * take one slot each, for then the part holds just the slots between its boundaries. */
+static int32_t left_target(const splitter *s, const part *range, const icd_wgraph *g)
+{
+    const int32_t *at = s->fine->at;
+    int64_t total = 0, slots = at[range->last] - at[range->first];
+    for (int32_t v = 0; v < g->n; ++v) total += g->size[v];
+    return (int32_t)(total * (at[middle(range)] - at[range->first]) / slots);
 }
 
 /* How far coarsening gets may not depend on the part's neighbours: it sees its own share.
@@ -182,13 +195,12 @@ static void divide_part(splitter *s, int32_t p, char *memory)
     }
     icd_rng rng;
     icd_work work = {memory, part_bytes(s, p), 0};
-    icd_wgraph g = part_graph(s, &s->now, p);
+    icd_wgraph g = part_graph(&s->now, p);
     uint8_t *side = icd_i_work_take(&work, g.n, sizeof *side);
     int32_t *local = icd_i_work_take(&work, g.n, sizeof *local);
-    int32_t target = s->fine->at[middle(range)] - s->fine->at[range->first];
     icd_i_rng_init(&rng, s->seed, (uint64_t)range->first << 32 | (uint64_t)range->last);
-    icd_i_bisect(&g, target, s->params, &rng, &work, side);
-    number_halves(s, range, side, local);
+    icd_i_bisect(&g, left_target(s, range, &g), s->params, &rng, &work, side);
+    number_halves(s, p, side, local);
     write_half(s, p, 0, side, local);
     write_half(s, p, 1, side, local);
 }
@@ -215,8 +227,8 @@ static bool plan_children(splitter *s)
             f->part[f->parts++] = *range;
         } else {
             open = true;
-            f->part[f->parts++] = (part){range->first, middle(range)};
-            f->part[f->parts++] = (part){middle(range), range->last};
+            f->part[f->parts++] = (part){.first = range->first, .last = middle(range)};
+            f->part[f->parts++] = (part){.first = middle(range), .last = range->last};
         }
     }
     return open;
@@ -267,7 +279,6 @@ static void splitter_release(splitter *s)
     free_lanes(s);
     icd_i_free(s->ctx, s->lane);
     icd_i_free(s->ctx, s->child);
-    icd_i_free(s->ctx, s->size);
     forest_release(s->ctx, &s->now);
     forest_release(s->ctx, &s->next);
 }
@@ -276,16 +287,14 @@ static icd_status splitter_init(splitter *s, const icd_wgraph *g,
                                 const icd_bounds *coarse, const int32_t *order)
 {
     icd_status status;
-    int32_t whole[2] = {0, g->n};
+    int32_t whole[2] = {0, s->fine->at[s->fine->count]};
     icd_bounds one = {whole, 1};
     int64_t nnz = g->ptr[g->n], most = s->fine->count;
     ICD_TRY(forest_alloc(s->ctx, g->n, nnz, most, &s->now));
     ICD_TRY(forest_alloc(s->ctx, g->n, nnz, most, &s->next));
-    ICD_TRY(ICD_ALLOC(s->ctx, g->n, &s->size));
     ICD_TRY(ICD_ALLOC(s->ctx, most, &s->child));
     ICD_TRY(ICD_ALLOC(s->ctx, icd_ctx_threads(s->ctx), &s->lane));
-    for (int32_t v = 0; v < g->n; ++v) s->size[v] = 1;
-    list_parts(s, coarse ? coarse : &one);
+    list_parts(s, coarse ? coarse : &one, g->n);
     ICD_TRY(fill_forest(s, g, order));
 done:
     return status;
@@ -293,7 +302,7 @@ done:
 
 icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coarse,
                        const icd_bounds *fine, const icd_bisect_params *params,
-                       uint64_t seed, int32_t *order)
+                       uint64_t seed, int32_t *order, int32_t *block_of)
 {
     icd_status status;
     splitter s = {.ctx = ctx, .fine = fine, .params = params, .seed = seed};
@@ -301,6 +310,9 @@ icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coar
     ICD_TRY(splitter_init(&s, g, coarse, order));
     while (plan_children(&s)) ICD_TRY(divide_level(&s));
     memcpy(order, s.now.order, (size_t)g->n * sizeof *order);
+    for (int32_t p = 0; block_of && p < s.now.parts; ++p)
+        for (int32_t k = s.now.part[p].begin; k < s.now.part[p].end; ++k)
+            block_of[order[k]] = s.now.part[p].first;
 done:
     splitter_release(&s);
     return status;

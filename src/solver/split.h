@@ -37,12 +37,14 @@ void icd_i_bounds_spread(const icd_bounds *b, int32_t *block_of);
  * @param coarse     [in]     NULL: all slots are one block
  * @param fine       [in]     refines `coarse`
  * @param order      [in/out] node at slot
+ * @param block_of   [out]    node -> block of `fine`; NULL: not asked for. The only
+ * answer, and not an exact one, for nodes that take several slots (`coarse` NULL then)
  * @return ICD_OK (also when the budget is over: legal, but less searched) | ICD_ENOMEM
  * @cost time O(nnz log(blocks)), memory O(nnz + n)
  * @det  any thread count: every part has its own random numbers
  */
 icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coarse,
                        const icd_bounds *fine, const icd_bisect_params *params,
-                       uint64_t seed, int32_t *order);
+                       uint64_t seed, int32_t *order, int32_t *block_of);
 
 #endif
