@@ -24,7 +24,7 @@ NOVEL = pathlib.Path(__file__).resolve().parents[2] / "data" / "text" / "austen.
 NASTY = [
     "", " ", "\t\r\n", "a", "A", "unaffable", "##ing", "un##able", "It's $5.00^2 ~ `x` |y| <z>=+",
     "na\u00efve caf\u00e9 \u00c5ngstr\u00f6m \u0130stanbul \u01c5 \ufb01sh stra\u00dfe \u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2",
-    "e\u0301 a\u0300\u0323b \u1e9b\u0323 \u0344x \u212b \u2126", "\u4eca\u5929abc\u5929\u6c14 \u3042\u3044\u304c \u30ab\u30ab\u3099 \ud55c\uad6d\uc5b4 \uf900\U00020000\U0002b820\U0002b920",
+    "e\u0301 a\u0300\u0323b \u1e9b\u0323 \u0344x \u212b \u2126", "\u4eca\u5929abc\u5929\u6c14 \u3042\u3044\u304c \u30ab\u30ab\u3099 \ud55c\uad6d\uc5b4 \uf900\U00020000 a\U0002b820b a\U0002b920b",
     "zero\u200bwidth\u200djoin\ufeff soft\u00adhyphen nul\u0000byte bell\u0007 del\u007f nel\u0085x",
     "nb\u00a0sp em\u2003sp line\u2028sep par\u2029sep ogham\u1680sp ideo\u3000sp vt\u000bff\u000c",
     "\u201cquotes\u201d \u2018a\u2019 em\u2014dash \u2026 \u00bfqu\u00e9? \u00a1s\u00ed! \u00a3\u20ac\u00a5 \u00a9\u00ae \u00ab\u00bb \u037e \u1fef \u0387",

@@ -101,8 +101,8 @@ static void block_file(void **state)
     char dir[512], path[600];
     icd_model *m = NULL;
     make_dir(dir, "block");
-    synthetic_block(&s, 7, ICD_F16);
-    synthetic_block(&s, 3, ICD_F16);
+    synthetic_block(&s, 10, ICD_F16);
+    synthetic_block(&s, 9, ICD_F16);
     synthetic_add(&s, "input", ICD_F16, 4, HIDDEN);
     synthetic_add(&s, "layer.x.ffn.w1", ICD_F16, 4, 4);
     synthetic_write(&s, dir, NULL);
@@ -117,8 +117,8 @@ static void block_file(void **state)
         assert_int_equal(icd_model_get_config(m)->layers, 2);
         assert_int_equal(icd_model_get_config(m)->inner, INNER);
         assert_int_equal(icd_model_axes(m), 2);
-        assert_string_equal(icd_model_axis_at(m, 0)->name, "layer.3.ffn.inner");
-        assert_string_equal(icd_model_axis_at(m, 1)->name, "layer.7.ffn.inner");
+        assert_string_equal(icd_model_axis_at(m, 0)->name, "layer.9.ffn.inner");
+        assert_string_equal(icd_model_axis_at(m, 1)->name, "layer.10.ffn.inner");
         assert_int_equal(icd_model_tensor(m, "input")->count, 4 * HIDDEN);
         check_axes(m);
         icd_model_free(ctx, m);
@@ -247,6 +247,29 @@ static void replaced_tensors(void **state)
     assert_fails(ctx, ICD_EINVAL, "no tensor 'x'",
                  icd_model_replace(ctx, m, &unknown, 1, &r));
     assert_null(r);
+    icd_model_free(ctx, m);
+}
+
+/* What replaces a tensor of halves is of floats. */
+static void replaced_halves(void **state)
+{
+    icd_ctx *ctx = *state;
+    synthetic s = {.ctx = ctx};
+    char dir[512];
+    icd_model *m = NULL, *r = NULL;
+    float data[INNER] = {0.1f, -2}, *out = NULL;
+    const icd_replacement with = {"layer.0.ffn.b1", data};
+    make_dir(dir, "replacehalves");
+    synthetic_block(&s, 0, ICD_F16);
+    synthetic_write(&s, dir, NULL);
+    synthetic_free(&s);
+    assert_ok(ctx, icd_model_open(ctx, dir, &m));
+    assert_ok(ctx, icd_model_replace(ctx, m, &with, 1, &r));
+    assert_ok(ctx, icd_model_tensor_f32(ctx, r, with.name, &out));
+    assert_memory_equal(out, data, sizeof data);
+    assert_int_equal(icd_model_tensor(m, with.name)->dtype, ICD_F16);
+    icd_i_free(ctx, out);
+    icd_model_free(ctx, r);
     icd_model_free(ctx, m);
 }
 
@@ -385,6 +408,7 @@ int main(void)
         cmocka_unit_test(wrong_tensors),
         cmocka_unit_test(wrong_blocks),
         cmocka_unit_test(replaced_tensors),
+        cmocka_unit_test(replaced_halves),
         cmocka_unit_test(written_models_open_again),
         cmocka_unit_test(original_names_are_written),
         cmocka_unit_test(axes_of_another_model),

@@ -198,6 +198,24 @@ static void same_tensors_same_bytes(void **state)
     icd_i_free(ctx, two);
 }
 
+/* Names would put the halves first, and every wider tensor behind them off its place. */
+static void wide_tensors_are_written_first(void **state)
+{
+    icd_ctx *ctx = *state;
+    icd_tensor t[3];
+    char *text = NULL;
+    size_t size = 0;
+    const char *path = icd_test_path("order.safetensors");
+    three(t);
+    assert_ok(ctx, icd_safetensors_write(ctx, path, t, 3, NULL));
+    assert_ok(ctx, icd_i_file_read(ctx, path, &text, &size));
+    const char *header = text + 8;
+    assert_non_null(strstr(header, "\"data_offsets\":[0,16],\"dtype\":\"I64\""));
+    assert_non_null(strstr(header, "\"data_offsets\":[16,40],\"dtype\":\"F32\""));
+    assert_non_null(strstr(header, "\"data_offsets\":[40,50],\"dtype\":\"F16\""));
+    icd_i_free(ctx, text);
+}
+
 static void unwritable(void **state)
 {
     icd_ctx *ctx = *state;
@@ -365,13 +383,21 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lying_lengths),     cmocka_unit_test(broken_entries),
-        cmocka_unit_test(impossible_shapes), cmocka_unit_test(misplaced_data),
-        cmocka_unit_test(empty_and_scalar),  cmocka_unit_test(misaligned_data_is_copied),
-        cmocka_unit_test(round_trip),        cmocka_unit_test(same_tensors_same_bytes),
-        cmocka_unit_test(unwritable),        cmocka_unit_test(to_f32),
-        cmocka_unit_test(every_half),        cmocka_unit_test(shards),
-        cmocka_unit_test(broken_shards),     cmocka_unit_test(memory_short),
+        cmocka_unit_test(lying_lengths),
+        cmocka_unit_test(broken_entries),
+        cmocka_unit_test(impossible_shapes),
+        cmocka_unit_test(misplaced_data),
+        cmocka_unit_test(empty_and_scalar),
+        cmocka_unit_test(misaligned_data_is_copied),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(same_tensors_same_bytes),
+        cmocka_unit_test(wide_tensors_are_written_first),
+        cmocka_unit_test(unwritable),
+        cmocka_unit_test(to_f32),
+        cmocka_unit_test(every_half),
+        cmocka_unit_test(shards),
+        cmocka_unit_test(broken_shards),
+        cmocka_unit_test(memory_short),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

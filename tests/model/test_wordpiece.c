@@ -2,6 +2,7 @@
  * vocabularies that are broken, lower case switched off, memory that is short. */
 #include "support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -68,6 +69,25 @@ static void ids_of_tokens(void **state)
     assert_int_equal(icd_tokenizer_id(t, "able"), -1);
     assert_int_equal(icd_tokenizer_id(t, "##"), 13);
     assert_int_equal(icd_tokenizer_id(t, ""), -1);
+    icd_tokenizer_free(ctx, t);
+}
+
+/* A letter at the beginning of a word and inside one are two tokens, wherever their
+ * hashes fall. */
+static void a_beginning_is_no_inside(void **state)
+{
+    icd_ctx *ctx = *state;
+    char vocab[2048] = "[UNK]\n[CLS]\n[SEP]\n", token[8];
+    size_t used = strlen(vocab);
+    icd_tokenizer *t = NULL;
+    for (int c = 'A'; c <= 'z'; ++c)
+        used += (size_t)snprintf(vocab + used, sizeof vocab - used, "%c\n##%c\n", c, c);
+    assert_ok(ctx, icd_tokenizer_open(ctx, folder(ctx, "letters", vocab), &t));
+    for (int c = 'A'; c <= 'z'; ++c) {
+        snprintf(token, sizeof token, "##%c", c);
+        assert_int_equal(icd_tokenizer_id(t, token + 2), 3 + 2 * (c - 'A'));
+        assert_int_equal(icd_tokenizer_id(t, token), 4 + 2 * (c - 'A'));
+    }
     icd_tokenizer_free(ctx, t);
 }
 
@@ -215,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_longest_first),
         cmocka_unit_test(ids_of_tokens),
+        cmocka_unit_test(a_beginning_is_no_inside),
         cmocka_unit_test(case_and_accents_kept_on_request),
         cmocka_unit_test(line_ends_and_last_line),
         cmocka_unit_test(broken_vocabularies),
