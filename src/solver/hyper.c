@@ -16,7 +16,7 @@
 /* Mean events of an index up to which the objective is softened. */
 #define FEW_EVENTS 256
 
-static icd_status check_params(icd_ctx *ctx, const icd_access *sets, int32_t granule)
+icd_status icd_i_hyper_check(icd_ctx *ctx, const icd_access *sets, int32_t granule)
 {
     if (granule < 1)
         return icd_i_fail(ctx, ICD_EINVAL, "granule", NULL,
@@ -35,7 +35,7 @@ icd_status icd_i_hyper_touched(icd_ctx *ctx, const icd_access *sets, int32_t gra
     int32_t *granule_of = NULL;
     int64_t *seen = NULL;
     double sum = 0;
-    ICD_TRY(check_params(ctx, sets, granule));
+    ICD_TRY(icd_i_hyper_check(ctx, sets, granule));
     ICD_TRY(ICD_ALLOC(ctx, sets->n, &granule_of));
     ICD_TRY(ICD_ALLOC(ctx, sets->n / granule + 1, &seen));
     for (int64_t k = 0; k < sets->n; ++k)
@@ -299,7 +299,7 @@ icd_status icd_i_hyper_refine(icd_ctx *ctx, const icd_access *sets,
     size_t bytes = (size_t)sets->n * sizeof *old_of_new;
     double before, after;
     memset(r.stats, 0, sizeof *r.stats);
-    ICD_TRY(check_params(ctx, sets, params->granule));
+    ICD_TRY(icd_i_hyper_check(ctx, sets, params->granule));
     ICD_TRY(ICD_ALLOC(ctx, sets->n, &r.order));
     if (bytes) memcpy(r.order, old_of_new, bytes);
     ICD_TRY(icd_i_hyper_touched(ctx, sets, params->granule, old_of_new, &before));

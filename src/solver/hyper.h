@@ -42,6 +42,9 @@ typedef struct icd_hyper_stats {
 icd_status icd_i_hyper_touched(icd_ctx *ctx, const icd_access *sets, int32_t granule,
                                const int32_t *old_of_new, double *out);
 
+/** Whether a granule and the number of indices are within range. */
+icd_status icd_i_hyper_check(icd_ctx *ctx, const icd_access *sets, int32_t granule);
+
 /**
  * An order from access sets alone, without W: the better of frequency sort and greedy
  * union (a granule starts with the rarest index and takes the one that enlarges its union

@@ -154,6 +154,7 @@ icd_status icd_i_hyper_order(icd_ctx *ctx, const icd_access *sets,
     int32_t *order = NULL;
     int64_t count = 0, entries = sets->event_ptr[sets->events];
     double sorted, greedy_cost;
+    ICD_TRY(icd_i_hyper_check(ctx, sets, params->granule));
     ICD_TRY(rank_free(ctx, sets, params->frozen, &rank, &count));
     place(params->frozen, sets->n, rank, old_of_new);
     if (entries * (sets->n / params->granule + 1) > GREEDY_WORK) goto done;
