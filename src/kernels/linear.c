@@ -38,6 +38,12 @@ int64_t icd_i_linear_scratch(const icd_plan *plan)
     return bytes;
 }
 
+/* An ascending list without holes: no need to look up each entry, which costs 5 %. */
+static bool is_run(const int32_t *live, int64_t count)
+{
+    return count > 0 && live[count - 1] - live[0] == count - 1;
+}
+
 /* acc = the sums of one block for one chunk of tokens. */
 static void sum_block(const icd_kernels *k, const icd_packed *l, int64_t block,
                       const int8_t *a, int64_t tokens, int32_t *acc)
@@ -45,13 +51,17 @@ static void sum_block(const icd_kernels *k, const icd_packed *l, int64_t block,
     const icd_plan *plan = l->plan;
     int64_t lda = plan->slots, first = plan->block_ptr[block];
     int64_t groups = plan->block_ptr[block + 1] - first;
-    const int32_t *live = plan->kernel == ICD_KERNEL_TILE ? plan->live + first : NULL;
+    const int32_t *live = plan->live + first;
     if (plan->kernel == ICD_KERNEL_GATHER) {
         int8_t *gathered = (int8_t *)(acc + acc_count(plan));
         k->gather_rows(a, lda, tokens, plan->live + first * ICD_GROUP, groups * ICD_GROUP,
                        gathered);
         a = gathered;
         lda = groups * ICD_GROUP;
+        live = NULL;
+    } else if (is_run(live, groups)) {
+        a += live[0] * ICD_GROUP;
+        live = NULL;
     }
     k->tile_block(a, lda, tokens, live, groups,
                   l->w + icd_i_pack_bytes(first, plan->vector),
