@@ -62,17 +62,28 @@ struct icd_layout;
 
 /**
  * Makes a runner: loads and packs every weight as `layout` says. The model must outlive
- * it; the layout is copied from.
+ * it; the layout is copied from. Linears of a group share one input buffer, so their
+ * local orders must be the same; kernels and granules may differ. From here on the
+ * process's OpenBLAS uses one thread: the context's threads split the work in fixed
+ * parts.
  * @param layout [in] masks, local orders, kernels per linear; NULL: dense, identity
  * @param capacity [in] largest batch that will be run (sizes the buffers)
- * @return ICD_OK | ICD_EINVAL unknown linear, wrong frame | ICD_EUNSUPPORTED | ICD_ENOMEM
+ * @return ICD_OK | ICD_EINVAL unknown linear, wrong frame or shape, orders of a group
+ * that differ, more tokens than the model has positions | ICD_EDATA weights that are not
+ * finite (int8) | ICD_EUNSUPPORTED | ICD_ENOMEM
  */
 icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model,
                           const struct icd_layout *layout, const icd_batch *capacity,
                           const icd_runner_opts *opts, icd_runner **out);
 void icd_runner_free(icd_ctx *ctx, icd_runner *runner);
 
-/** One inference. @det same input: same bits for any thread count on one ISA level */
+/**
+ * One inference; allocates nothing.
+ * @param ctx [in] the context the runner was made with
+ * @return ICD_OK | ICD_EINVAL more than the capacity, ids outside the vocabulary, lengths
+ * outside 1..seq, rows of another width | ICD_ECANCELLED | what an observer returned
+ * @det same input: same bits for any thread count on one ISA level
+ */
 icd_status icd_runner_step(icd_ctx *ctx, icd_runner *runner, const icd_batch *batch,
                            icd_output *out);
 
@@ -88,6 +99,8 @@ typedef struct icd_linear_cost {
     int64_t bytes;     /**< packed weights and indices that one step reads */
 } icd_linear_cost;
 struct icd_layout_entry;
+
+/** Costs of an entry; f32 weights (no int8 form) are multiplied whole. */
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const struct icd_layout_entry *entry,
                                   int32_t vector, icd_linear_cost *out);
 

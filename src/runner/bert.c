@@ -135,10 +135,20 @@ done:
     return status;
 }
 
+static icd_status check_positions(icd_ctx *ctx, const icd_runner *r, int64_t seq)
+{
+    int64_t positions = icd_model_get_config(r->model)->positions;
+    if (seq <= positions) return ICD_OK;
+    return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
+                      "found %lld tokens a sequence, the model has %lld positions",
+                      (long long)seq, (long long)positions);
+}
+
 static icd_status bert_start(icd_ctx *ctx, icd_runner *r)
 {
     bert *b = NULL;
-    icd_status status = ICD_ALLOC(ctx, 1, &b);
+    icd_status status = check_positions(ctx, r, r->capacity.seq);
+    if (status == ICD_OK) status = ICD_ALLOC(ctx, 1, &b);
     if (status != ICD_OK) return status;
     r->state = b;
     b->config = icd_model_get_config(r->model);
@@ -163,10 +173,6 @@ static icd_status bert_check(icd_ctx *ctx, const icd_runner *r, const icd_batch 
     if (!batch->ids)
         return icd_i_fail(ctx, ICD_EINVAL, "input", NULL,
                           "found no token ids, expected some");
-    if (batch->seq > c->positions)
-        return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
-                          "found %lld tokens a sequence, the model has %lld positions",
-                          (long long)batch->seq, (long long)c->positions);
     for (int64_t i = 0; i < batch->batch * batch->seq; i++)
         if (batch->ids[i] < 0 || batch->ids[i] >= c->vocab)
             return icd_i_fail(ctx, ICD_EINVAL, "input", NULL,

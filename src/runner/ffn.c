@@ -12,32 +12,38 @@ typedef struct ffn {
     float *x, *inner, *y;
 } ffn;
 
-/* Blocks keep the numbers that their file gives them. */
-static int64_t next_block(const icd_model *model, int64_t from)
+/* The next axis "layer.N.ffn.inner"; blocks keep the numbers that their file gives them.
+ */
+static const char *next_inner(const icd_model *model, int64_t *at)
 {
-    char name[64];
-    for (int64_t n = from; n < 4096; n++) {
-        snprintf(name, sizeof name, "layer.%d.ffn.w1", (int)n);
-        if (icd_model_tensor(model, name)) return n;
+    static const char TAIL[] = ".ffn.inner";
+    for (; *at < icd_model_axes(model); ++*at) {
+        const char *name = icd_model_axis_at(model, *at)->name;
+        size_t n = strlen(name);
+        if (n >= sizeof TAIL && !strcmp(name + n - (sizeof TAIL - 1), TAIL))
+            return icd_model_axis_at(model, (*at)++)->name;
     }
-    return -1;
+    return NULL;
 }
 
-static const char *put(char **text, const char *fmt, int64_t block)
+/* "layer.N.ffn" of the axis, and `part` behind it. */
+static const char *put(char **text, const char *inner, const char *part)
 {
     char *at = *text;
-    *text += snprintf(at, 96, fmt, (int)block) + 1;
+    int block = (int)(strlen(inner) - strlen(".inner"));
+    *text += snprintf(at, 96, "%.*s.%s", block, inner, part) + 1;
     return at;
 }
 
-static void fill_block(const icd_model_config *c, int64_t n, char **text, icd_linear *l)
+static void fill_block(const icd_model_config *c, const char *inner, char **text,
+                       icd_linear *l)
 {
-    l[UP].name = l[UP].group = put(text, "layer.%d.ffn.up", n);
-    l[UP].tensor = put(text, "layer.%d.ffn.w1", n);
-    l[DOWN].name = l[DOWN].group = put(text, "layer.%d.ffn.down", n);
-    l[DOWN].tensor = put(text, "layer.%d.ffn.w2", n);
+    l[UP].name = l[UP].group = put(text, inner, "up");
+    l[UP].tensor = put(text, inner, "w1");
+    l[DOWN].name = l[DOWN].group = put(text, inner, "down");
+    l[DOWN].tensor = put(text, inner, "w2");
     l[UP].in_axis = l[DOWN].out_axis = "";
-    l[UP].out_axis = l[DOWN].in_axis = put(text, "layer.%d.ffn.inner", n);
+    l[UP].out_axis = l[DOWN].in_axis = put(text, inner, "inner");
     l[UP].rows = l[DOWN].cols = c->inner;
     l[UP].cols = l[DOWN].rows = c->hidden;
 }
@@ -47,14 +53,15 @@ static icd_status ffn_linears(icd_ctx *ctx, const icd_model *model, icd_linear *
 {
     const icd_model_config *c = icd_model_get_config(model);
     char *text = NULL;
-    int64_t n = -1;
+    const char *inner = NULL;
+    int64_t axis = 0;
+    *count = 0;
     icd_status status = icd_i_linear_list_new(ctx, c->layers * PER_BLOCK, list, &text);
     if (status != ICD_OK) return status;
-    for (int64_t i = 0; i < c->layers; i++) {
-        n = next_block(model, n + 1);
-        fill_block(c, n, &text, *list + i * PER_BLOCK);
+    while (*count < c->layers * PER_BLOCK && (inner = next_inner(model, &axis))) {
+        fill_block(c, inner, &text, *list + *count);
+        *count += PER_BLOCK;
     }
-    *count = c->layers * PER_BLOCK;
     return ICD_OK;
 }
 

@@ -11,6 +11,16 @@ enum {
     F32_TOKENS = 64
 }; /* tokens of one BLAS call: fixed, so that threads never change a sum */
 
+static icd_status check_shape(icd_ctx *ctx, const icd_linear *info, const char *what,
+                              int64_t rows, int64_t cols)
+{
+    if (rows == info->rows && cols == info->cols) return ICD_OK;
+    return icd_i_fail(ctx, ICD_EINVAL, info->name, NULL,
+                      "found %s of %lld x %lld, expected %lld x %lld", what,
+                      (long long)rows, (long long)cols, (long long)info->rows,
+                      (long long)info->cols);
+}
+
 static icd_status check_frame(icd_ctx *ctx, const icd_runner *r, const icd_linear *info,
                               const icd_perm *order)
 {
@@ -29,6 +39,18 @@ static icd_status check_frame(icd_ctx *ctx, const icd_runner *r, const icd_linea
     return ICD_OK;
 }
 
+static icd_status check_entry(icd_ctx *ctx, const icd_runner *r, const icd_linear *info,
+                              const icd_layout_entry *e)
+{
+    if (!e) return ICD_OK;
+    icd_status status = check_shape(ctx, info, "a layout entry", e->rows, e->cols);
+    if (status == ICD_OK && e->mask)
+        status = check_shape(ctx, info, "a mask", e->mask->rows, e->mask->cols);
+    if (status == ICD_OK && e->quant)
+        status = check_shape(ctx, info, "int8 weights", e->quant->rows, e->quant->cols);
+    return status == ICD_OK ? check_frame(ctx, r, info, e->order) : status;
+}
+
 /* f32: a local order means reordered columns, so that the sum runs in that order. */
 static icd_status load_f32(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
                            const icd_perm *order)
@@ -36,7 +58,7 @@ static icd_status load_f32(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
     icd_status status = ICD_OK;
     int64_t rows = l->info->rows, cols = l->info->cols;
     ICD_TRY(icd_i_runner_tensor(ctx, r, l->info->tensor, &l->w));
-    if (!order) return ICD_OK;
+    if (!order || order->to == order->from) return ICD_OK;
     ICD_TRY(ICD_ALLOC(ctx, cols, &l->order));
     memcpy(l->order, order->old_of_new, (size_t)cols * sizeof *l->order);
     ICD_TRY(ICD_ALLOC(ctx, rows * cols, &l->own_w));
@@ -123,7 +145,7 @@ static icd_status load_bias(icd_ctx *ctx, icd_runner *r, icd_loaded *l)
 icd_status icd_i_linear_load(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
                              const icd_layout_entry *entry)
 {
-    icd_status status = check_frame(ctx, r, l->info, entry ? entry->order : NULL);
+    icd_status status = check_entry(ctx, r, l->info, entry);
     if (status == ICD_OK) status = load_bias(ctx, r, l);
     if (status != ICD_OK) return status;
     return r->opts.dtype == ICD_RUN_INT8
@@ -139,6 +161,51 @@ void icd_i_linear_unload(icd_ctx *ctx, icd_loaded *l)
     icd_i_free(ctx, l->packed);
     icd_i_free(ctx, l->comp);
     icd_i_free(ctx, l->scale);
+}
+
+static int32_t column_at(const icd_loaded *l, int64_t slot)
+{
+    if (l->plan) return l->plan->old_of_new[slot];
+    return l->order ? l->order[slot] : (int32_t)slot;
+}
+
+static icd_status check_same_order(icd_ctx *ctx, const icd_loaded *a, const icd_loaded *b)
+{
+    for (int64_t s = 0; s < a->info->cols; s++)
+        if (column_at(a, s) != column_at(b, s))
+            return icd_i_fail(ctx, ICD_EINVAL, b->info->name, NULL,
+                              "found another local order than that of %s, expected the "
+                              "same, as both read one buffer",
+                              a->info->name);
+    return ICD_OK;
+}
+
+/* More padding slots at the end of the input. */
+static icd_status widen(icd_ctx *ctx, icd_plan *plan, int64_t slots)
+{
+    int32_t *wider = NULL;
+    if (plan->slots == slots) return ICD_OK;
+    icd_status status = ICD_ALLOC(ctx, slots, &wider);
+    if (status != ICD_OK) return status;
+    for (int64_t s = 0; s < slots; s++)
+        wider[s] = s < plan->slots ? plan->old_of_new[s] : -1;
+    icd_i_free(ctx, plan->old_of_new);
+    plan->old_of_new = wider;
+    plan->slots = slots;
+    return ICD_OK;
+}
+
+icd_status icd_i_linear_join(icd_ctx *ctx, icd_loaded *group, int64_t count)
+{
+    icd_status status = ICD_OK;
+    int64_t slots = 0;
+    for (int64_t i = 1; i < count; i++) ICD_TRY(check_same_order(ctx, group, group + i));
+    for (int64_t i = 0; i < count; i++)
+        if (group[i].plan && group[i].plan->slots > slots) slots = group[i].plan->slots;
+    for (int64_t i = 0; i < count; i++)
+        if (group[i].plan) ICD_TRY(widen(ctx, group[i].plan, slots));
+done:
+    return status;
 }
 
 typedef struct apply_job {

@@ -76,6 +76,17 @@ done:
     return status;
 }
 
+static icd_status join_groups(icd_ctx *ctx, icd_runner *r)
+{
+    for (int64_t i = 0, end; i < r->linears; i = end) {
+        for (end = i + 1; end < r->linears; end++)
+            if (strcmp(r->list[i].group, r->list[end].group) != 0) break;
+        icd_status status = icd_i_linear_join(ctx, &r->linear[i], end - i);
+        if (status != ICD_OK) return status;
+    }
+    return ICD_OK;
+}
+
 /* Every entry of a layout must name a linear, or a typing error would silently run dense.
  */
 static icd_status check_layout(icd_ctx *ctx, const icd_runner *r,
@@ -141,10 +152,11 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     r->capacity = *capacity;
     r->workers = icd_ctx_threads(ctx);
     r->k = icd_i_kernels(icd_i_cpu_best());
-    openblas_set_num_threads(
-        1); /* our threads split the work; a BLAS's own would reorder sums */
+    /* our threads split the work; a BLAS's own would reorder sums */
+    openblas_set_num_threads(1);
     ICD_TRY(load_all(ctx, r, layout));
     ICD_TRY(check_layout(ctx, r, layout));
+    ICD_TRY(join_groups(ctx, r));
     ICD_TRY(allocate(ctx, r));
     ICD_TRY(r->engine->start(ctx, r));
     *out = r;
@@ -182,6 +194,11 @@ icd_status icd_runner_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
             "found a batch of %lld x %lld tokens, expected at most %lld x %lld",
             (long long)batch->batch, (long long)batch->seq, (long long)r->capacity.batch,
             (long long)r->capacity.seq);
+    if (icd_ctx_threads(ctx) > r->workers)
+        return icd_i_fail(ctx, ICD_EINVAL, "runner",
+                          "step with the context it was made with",
+                          "found a context of %d threads, expected at most %d",
+                          icd_ctx_threads(ctx), r->workers);
     icd_status status = r->engine->check(ctx, r, batch);
     return status == ICD_OK ? r->engine->step(ctx, r, batch, out) : status;
 }
@@ -199,10 +216,11 @@ icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,
     icd_live live = {0, 0};
     icd_plan *plan = NULL;
     int32_t granule = entry->granule > 0 ? entry->granule : 1;
+    bool dense = !entry->quant || entry->kernel == ICD_KERNEL_DENSE;
     *out = (icd_linear_cost){.granule = granule};
     ICD_TRY(icd_i_layout_live(ctx, entry, vector, granule, &live));
     out->all = live.all;
-    out->live = entry->kernel == ICD_KERNEL_DENSE ? live.all : live.live;
+    out->live = dense ? live.all : live.live;
     out->bytes = entry->rows * entry->cols * (int64_t)sizeof(float);
     if (!entry->quant) return ICD_OK;
     ICD_TRY(icd_i_plan_new(ctx, entry, vector, &plan));
