@@ -18,6 +18,9 @@
 #define STRETCH   4096
 #define LOG_STEPS 4096
 #define PROBES    1024
+/* Gains below this share of what a group keeps may be rounding: a swap and its reverse
+ * could both seem to pay. */
+#define ROUNDING 4e-6
 /* Columns searched together: kept_with needs window^2 numbers. */
 #define WINDOW 2048
 
@@ -370,7 +373,7 @@ static icd_status search_window(icd_ctx *ctx, search *s, const float *saliency,
     const spending *e = spend + opts->effort;
     ICD_TRY(prepare(ctx, s, saliency, stride, first));
     double work = 2. * s->m * (double)s->cols * (double)s->pitch;
-    double least = 1e-7 * s->best / (double)(s->cols + 1);
+    double least = ROUNDING * s->best / (double)(s->cols / s->m + 1);
     stats->before += s->best;
     icd_i_rng_init(&s->rng, (uint64_t)opts->seed, (uint64_t)first);
     s->most_swaps = 1 + (int64_t)(e->ascend / work);
