@@ -67,6 +67,9 @@ icd_status icd_measure_arms(icd_ctx *ctx, const icd_arm *arm, int64_t arms,
                             const icd_measure_opts *opts, icd_samples **out);
 void icd_samples_free(icd_ctx *ctx, icd_samples *samples);
 
+/** Index of an arm; -1 where there is none of that name. */
+int64_t icd_samples_find(const icd_samples *samples, const char *arm);
+
 /** samples.csv: block,arm,position,t_start_s,lat_ms,burst. */
 icd_status icd_samples_write(icd_ctx *ctx, const icd_samples *samples, const char *path);
 icd_status icd_samples_read(icd_ctx *ctx, const char *path, icd_samples **out);

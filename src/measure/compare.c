@@ -18,14 +18,18 @@ const char *icd_verdict_name(icd_verdict v)
     return NAME[v <= ICD_VERDICT_UNDECIDED ? v : 0];
 }
 
+int64_t icd_samples_find(const icd_samples *s, const char *arm)
+{
+    for (int64_t a = 0; a < s->arms; a++)
+        if (!strcmp(s->name[a], arm)) return a;
+    return -1;
+}
+
 static icd_status find_arm(icd_ctx *ctx, const icd_samples *s, const char *name,
                            int64_t *out)
 {
-    for (int64_t a = 0; a < s->arms; a++)
-        if (!strcmp(s->name[a], name)) {
-            *out = a;
-            return ICD_OK;
-        }
+    *out = icd_samples_find(s, name);
+    if (*out >= 0) return ICD_OK;
     return icd_i_fail(ctx, ICD_EINVAL, "samples", NULL, "found no arm '%s'", name);
 }
 

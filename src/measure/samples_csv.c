@@ -75,13 +75,6 @@ static icd_status bad_line(icd_ctx *ctx, const char *path, int64_t line)
         "the order taken");
 }
 
-static int64_t find_name(const icd_samples *s, const char *name)
-{
-    for (int64_t a = 0; a < s->arms; a++)
-        if (!strcmp(s->name[a], name)) return a;
-    return -1;
-}
-
 /* The first block names the arms; every later one must repeat them all. */
 static icd_status collect_arms(icd_ctx *ctx, const row *rows, int64_t count,
                                icd_samples *s)
@@ -109,7 +102,7 @@ static icd_status place_rows(icd_ctx *ctx, const row *rows, int64_t count,
     if (status != ICD_OK) return status;
     if (s->arms == 0 || count % s->arms != 0) return bad_line(ctx, path, count + 1);
     for (int64_t i = 0; i < count; i++) {
-        int64_t a = find_name(s, rows[i].arm), at = rows[i].block * s->arms + a;
+        int64_t a = icd_samples_find(s, rows[i].arm), at = rows[i].block * s->arms + a;
         bool fits =
             a >= 0 && rows[i].block == i / s->arms && rows[i].position == i % s->arms;
         if (!fits || s->lat_ms[at] > 0) return bad_line(ctx, path, i + 2);

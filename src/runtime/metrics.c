@@ -93,7 +93,9 @@ static void add_times(icd_job *job, int64_t a, json_t *row)
                         measured("tokens/s", 1e3 * tokens / s.mean, 1e3 * tokens / s.high,
                                  1e3 * tokens / s.low, s.count));
     json_object_set_new(row, "repeats", json_integer(s.count));
-    json_object_set_new(row, "burst", json_integer(job->samples->burst[a]));
+    json_object_set_new(
+        row, "burst",
+        json_integer(job->samples->burst[icd_samples_find(job->samples, name)]));
 }
 
 static json_t *arm_row(icd_job *job, int64_t a)

@@ -134,10 +134,9 @@ icd_status icd_i_stage_measure_load(icd_job *job)
     if (!path) return ICD_ENOMEM;
     icd_status status = icd_samples_read(job->ctx, path, &job->samples);
     for (int64_t i = 0; status == ICD_OK && i < job->arms; i++)
-        if (i >= job->samples->arms ||
-            strcmp(job->samples->name[i], job->arm[i].name) != 0)
+        if (icd_samples_find(job->samples, job->arm[i].name) < 0)
             status = icd_i_fail(job->ctx, ICD_EDATA, path, "measure again",
-                                "found other arms than this run has");
+                                "found no arm '%s'", job->arm[i].name);
     return status;
 }
 
