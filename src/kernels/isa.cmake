@@ -9,7 +9,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     set(icd_isa_avx512 ${icd_isa_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
 endif()
 foreach(level ref avx2 avx512)
-    set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/${level}/f32.c
-        ${CMAKE_SOURCE_DIR}/src/kernels/${level}/tile.c PROPERTIES
+    file(GLOB icd_level_sources ${CMAKE_SOURCE_DIR}/src/kernels/${level}/*.c)
+    set_source_files_properties(${icd_level_sources} PROPERTIES
         COMPILE_OPTIONS "${icd_kernel_options};${icd_isa_${level}}")
 endforeach()

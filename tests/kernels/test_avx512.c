@@ -105,7 +105,6 @@ static float_lanes model_fma(float_lanes a, float_lanes b, float_lanes c)
 #define _mm512_fmadd_ps             model_fma
 #define icd_i_tile_block_avx512     tile_model
 #define icd_i_tile_block_f32_avx512 tile_f32_model
-#define icd_i_gather_rows_avx512    gather_model
 #include "kernels/avx512/tile.c"
 
 enum { GROUPS = 9, LDA = 4 * GROUPS + 1, TOKENS = 27, MAX_VECTOR = 144 };

@@ -1,6 +1,6 @@
 #include "levels.h"
 
-enum { MAX_TOKENS = 17, MAX_GROUPS = 37, MAX_VECTOR = 192, GUARD = 64 };
+enum { MAX_TOKENS = 17, MAX_GROUPS = 37, MAX_VECTOR = 192, GUARD = 64, GATHERED = 400 };
 static const int32_t VECTOR[] = {16, 32, 48, 64, 112, 128, 192};
 static const int64_t COUNT[] = {0, 1, 2, 5, 33};
 
@@ -135,30 +135,44 @@ static void extreme_sums_do_not_saturate(void **state)
     free(a);
 }
 
+static void check_gather(const int8_t *a, int64_t lda, const int32_t *index)
+{
+    int8_t out[MAX_TOKENS * GATHERED + 1];
+    for (int i = 0; level_at(i); i++)
+        for (int64_t tokens = 1; tokens <= MAX_TOKENS; tokens += 4)
+            for (int64_t count = 0; count <= GATHERED; count += count < 40 ? 4 : 60) {
+                out[tokens * count] = 99;
+                level_at(i)->gather_rows(a, lda, tokens, index, count, out);
+                for (int64_t t = 0; t < tokens; t++)
+                    for (int64_t k = 0; k < count; k++)
+                        assert_int_equal(out[t * count + k], a[t * lda + index[k]]);
+                assert_int_equal(out[tokens * count], 99);
+            }
+}
+
+/* Ascending lists as plans have them, some with repeats at the end, and any list at all.
+ */
 static void gather_takes_the_indexed_bytes(void **state)
 {
-    enum { LDA = 301, COUNT_MAX = 64 };
-    int8_t *a = checked_malloc(MAX_TOKENS * LDA),
-           *out = checked_malloc(MAX_TOKENS * 64 + 1);
-    int32_t index[COUNT_MAX];
+    static const int64_t LDA[] = {1, 5, 16, 17, 301, 3000};
+    int32_t index[GATHERED];
     icd_rng rng;
     (void)state;
     icd_i_rng_init(&rng, 21, 0);
-    fill_int8(&rng, a, MAX_TOKENS * LDA);
-    for (int k = 0; k < COUNT_MAX; k++) index[k] = (int32_t)icd_i_rng_below(&rng, LDA);
-    index[0] = LDA - 1;
-    for (int i = 0; level_at(i); i++)
-        for (int64_t tokens = 1; tokens <= MAX_TOKENS; tokens++)
-            for (int64_t count = 0; count <= COUNT_MAX; count += 4) {
-                out[tokens * count] = 99;
-                level_at(i)->gather_rows(a, LDA, tokens, index, count, out);
-                for (int64_t t = 0; t < tokens; t++)
-                    for (int64_t k = 0; k < count; k++)
-                        assert_int_equal(out[t * count + k], a[t * LDA + index[k]]);
-                assert_int_equal(out[tokens * count], 99);
+    for (size_t l = 0; l < sizeof LDA / sizeof *LDA; l++)
+        for (int kind = 0; kind < 3; kind++) {
+            int64_t lda = LDA[l];
+            int8_t *a = checked_malloc((size_t)(MAX_TOKENS * lda));
+            fill_int8(&rng, a, MAX_TOKENS * lda);
+            for (int64_t k = 0; k < GATHERED; k++) {
+                int64_t step = kind == 0 ? 1 : icd_i_rng_below(&rng, 11);
+                int64_t next = k ? index[k - 1] + step : 0;
+                if (kind == 2) next = icd_i_rng_below(&rng, lda);
+                index[k] = (int32_t)(next < lda ? next : lda - 1);
             }
-    free(out);
-    free(a);
+            check_gather(a, lda, index);
+            free(a);
+        }
 }
 
 static void every_level_fills_the_whole_table(void **state)

@@ -1,11 +1,11 @@
 /* Tiles with AVX2. maddubs wants one unsigned factor and saturates at 16 bits; with |a|
    and w * sign(a), both at most 127, a pair sums to 2 * 127 * 127 < 32768: exact. */
-#include "kernels/gather.h"
 #include "kernels/level.h"
 #include "kernels/repeat.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <string.h>
 
 static inline __m256i dot4(__m256i acc, __m256i magnitude, __m256i a, __m256i w)
 {
@@ -148,11 +148,5 @@ void icd_i_tile_block_f32_avx2(const float *a, int64_t lda, int64_t tokens,
         for (; t < tokens; t++)
             tile_f32_1(a + t * lda, lda, live, count, w + r, vector, y + t * vector + r);
     }
-}
-
-void icd_i_gather_rows_avx2(const int8_t *a, int64_t lda, int64_t tokens,
-                            const int32_t *index, int64_t count, int8_t *out)
-{
-    gather_rows(a, lda, tokens, index, count, out);
 }
 #endif

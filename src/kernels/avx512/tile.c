@@ -1,12 +1,12 @@
 /* Tiles with AVX-512. vpdpbusd wants unsigned activations: a + 128, which adds
    128 * sum(w) to every row; starting from -comp takes it off again. All sums are modulo
    2^32, so the result is exact. */
-#include "kernels/gather.h"
 #include "kernels/level.h"
 #include "kernels/repeat.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <string.h>
 
 static inline __m512i broadcast4(const int8_t *a)
 {
@@ -137,11 +137,5 @@ void icd_i_tile_block_f32_avx512(const float *a, int64_t lda, int64_t tokens,
         for (; t < tokens; t++)
             tile_f32_1(a + t * lda, lda, live, count, w + r, vector, y + t * vector + r);
     }
-}
-
-void icd_i_gather_rows_avx512(const int8_t *a, int64_t lda, int64_t tokens,
-                              const int32_t *index, int64_t count, int8_t *out)
-{
-    gather_rows(a, lda, tokens, index, count, out);
 }
 #endif
