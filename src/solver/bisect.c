@@ -44,7 +44,7 @@ static int64_t total_size(const icd_wgraph *g)
 static int32_t cluster_cap(const icd_wgraph *g, int64_t total)
 {
     int64_t largest = total * 3 / (2 * COARSEST), mean = total / g->n + 1;
-    int64_t cap = mean * (g->n > 20000 ? 4 : 4);
+    int64_t cap = mean * 4;
     if (cap > largest) cap = largest;
     return cap < 2 ? 2 : (int32_t)cap;
 }

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "solver/fiedler.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,12 +80,19 @@ static icd_status run_rcm(icd_solve *s, int32_t *order)
     return icd_i_rcm(s->ctx, &s->g, order);
 }
 
+static icd_status run_spectral(icd_solve *s, int32_t *order)
+{
+    return icd_i_spectral_order(s->ctx, &s->g, order);
+}
+
 static const icd_method METHODS[] = {
     {"identity", "the order as it is", ICD_NEEDS_NOTHING, run_identity},
     {"random", "a seeded shuffle (a control)", ICD_NEEDS_NOTHING, run_random},
     {"degree", "heaviest rows of W first", ICD_NEEDS_W, run_degree},
     {"frequency", "most often accessed first", ICD_NEEDS_SETS, run_frequency},
     {"rcm", "reverse Cuthill-McKee: small bandwidth", ICD_NEEDS_W, run_rcm},
+    {"spectral", "by the Fiedler vector of the normalised Laplacian", ICD_NEEDS_W,
+     run_spectral},
     {"multilevel", "multilevel recursive bisection to exact granules, swaps, nesting",
      ICD_NEEDS_W, icd_i_multilevel},
 #ifdef ICD_HAVE_METIS

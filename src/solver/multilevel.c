@@ -37,7 +37,7 @@ static icd_anneal_params anneal_params(icd_solve *s, double share)
 /* A granule holds several clusters, so that what bisection leaves uneven is little. */
 static int32_t cluster_size(const icd_solve *s)
 {
-    return s->granule >= 8 ? s->granule / 16 : 1;
+    return s->granule >= 32 ? s->granule / 16 : 2;
 }
 
 /* Divides the blocks of `coarse` into those of `fine`, then lets nodes change places. */
@@ -73,7 +73,7 @@ icd_status icd_i_multilevel(icd_solve *s, int32_t *order)
 {
     icd_status status;
     icd_bounds slices = {0}, granules = {0}, quarters = {0};
-    int32_t quarter = s->granule > 4 ? s->granule / 16 : 1;
+    int32_t quarter = s->granule > 4 ? s->granule / 4 : 1;
     for (int32_t v = 0; v < s->n; ++v) order[v] = v;
     if (s->n == 0) return ICD_OK;
     ICD_TRY(slice_bounds(s, &slices));
