@@ -14,7 +14,7 @@ typedef struct icd_tuning {
     icd_path path;
     int64_t
         dense_below; /**< index spaces below this use a dense triangle; default 20000 */
-    int64_t block_indices; /**< indices of a block of events; default 2^21 */
+    int64_t block_indices; /**< indices of a block of events; default 2^23 */
 } icd_tuning;
 
 typedef struct icd_builder {

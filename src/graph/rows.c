@@ -18,7 +18,7 @@ enum {
 typedef struct stage {
     const icd_rows *rows;
     const icd_finish *how;
-    const double *degree; /* of the weighted rows; NULL: not normalised */
+    const double *degree; /* d_i, for SYM its square root; NULL: not normalised */
     float floor;          /* weights up to this need not be staged */
     int64_t first, count; /* rows */
     int64_t capacity;     /* entries */
@@ -41,7 +41,7 @@ static double normalise(const stage *s, int64_t i, int64_t j, double weight)
     if (!s->degree) return weight;
     if (s->how->normalize == ICD_NORM_ROW)
         return 0.5 * (weight / s->degree[i] + weight / s->degree[j]);
-    return weight / (sqrt(s->degree[i]) * sqrt(s->degree[j]));
+    return weight / (s->degree[i] * s->degree[j]);
 }
 
 static void degree_row(stage *s, int64_t r, int32_t worker)
@@ -199,6 +199,8 @@ icd_status icd_i_rows_finish(icd_ctx *ctx, const icd_rows *rows, const icd_finis
     if (how->normalize != ICD_NORM_NONE) {
         ICD_TRY(ICD_ALLOC(ctx, rows->n, &degree));
         ICD_TRY(sum_degrees(ctx, &s, degree));
+        if (how->normalize == ICD_NORM_SYM)
+            for (int64_t i = 0; i < rows->n; i++) degree[i] = sqrt(degree[i]);
         s.degree = degree;
     }
     ICD_TRY(keep_strongest(ctx, &s, &pairs));

@@ -4,8 +4,12 @@
 #include "graph/bits.h"
 
 #include <math.h>
+#include <string.h>
 
-enum { CHUNKS = 256 };
+enum {
+    CHUNKS = 256,
+    PANEL_INDICES = 1 << 18 /* 1 MB of events: they stay in a level-2 or level-3 cache */
+};
 
 icd_status icd_i_triangle_init(icd_ctx *ctx, int64_t n, icd_triangle *t)
 {
@@ -62,44 +66,75 @@ static icd_status promote(icd_ctx *ctx, icd_triangle *t)
     return ICD_OK;
 }
 
+/* Lists are added by panels of events, because every row goes through all events: those
+ * of a panel are read from the cache. next[i] is the occurrence at which row i goes on.
+ */
 typedef struct add_job {
     icd_triangle *t;
     const icd_block *b;
+    int64_t *next;
+    int64_t end; /* event behind the panel */
 } add_job;
 
-static void count_row(icd_triangle *t, const icd_block *b, int64_t i)
+static void count_row(const add_job *job, int64_t i)
 {
-    int64_t shift = icd_i_triangle_shift(t->n, i);
-    for (int64_t o = b->row[i]; o < b->row[i + 1]; o++) {
-        const icd_occurrence *at = &b->at[o];
-        int64_t end = b->events.ptr[at->event + 1];
-        for (int64_t k = b->events.ptr[at->event] + at->at + 1; k < end; k++)
-            t->count[shift + b->events.index[k]]++;
+    const icd_block *b = job->b;
+    uint32_t *count = job->t->count;
+    int64_t shift = icd_i_triangle_shift(b->n, i), o = job->next[i];
+    for (; o < b->row[i + 1] && b->at[o].event < job->end; o++) {
+        int64_t event = b->at[o].event, end = b->events.ptr[event + 1];
+        for (int64_t k = b->events.ptr[event] + b->at[o].at + 1; k < end; k++)
+            count[shift + b->events.index[k]]++;
     }
+    job->next[i] = o;
 }
 
-static void sum_row(icd_triangle *t, const icd_block *b, int64_t i)
+static void sum_row(const add_job *job, int64_t i)
 {
-    int64_t shift = icd_i_triangle_shift(t->n, i);
-    for (int64_t o = b->row[i]; o < b->row[i + 1]; o++) {
-        const icd_occurrence *at = &b->at[o];
-        int64_t end = b->events.ptr[at->event + 1];
-        double value = b->value[at->event];
-        for (int64_t k = b->events.ptr[at->event] + at->at + 1; k < end; k++)
-            t->sum[shift + b->events.index[k]] += value;
+    const icd_block *b = job->b;
+    double *sum = job->t->sum;
+    int64_t shift = icd_i_triangle_shift(b->n, i), o = job->next[i];
+    for (; o < b->row[i + 1] && b->at[o].event < job->end; o++) {
+        int64_t event = b->at[o].event, end = b->events.ptr[event + 1];
+        for (int64_t k = b->events.ptr[event] + b->at[o].at + 1; k < end; k++)
+            sum[shift + b->events.index[k]] += b->value[event];
     }
+    job->next[i] = o;
 }
 
 /* Rows are dealt out like cards because low rows have the longest tails. */
-static void add_lists(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+static void add_rows(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
 {
     const add_job *job = arg;
     (void)worker;
     for (int64_t i = chunk; i < job->t->n; i += chunks)
         if (job->t->sum)
-            sum_row(job->t, job->b, i);
+            sum_row(job, i);
         else
-            count_row(job->t, job->b, i);
+            count_row(job, i);
+}
+
+static int64_t panel_end(const icd_events *events, int64_t first)
+{
+    int64_t end = first + 1;
+    while (end < events->count &&
+           events->ptr[end + 1] - events->ptr[first] <= PANEL_INDICES)
+        end++;
+    return end;
+}
+
+static icd_status add_lists(icd_ctx *ctx, icd_triangle *t, const icd_block *b)
+{
+    add_job job = {.t = t, .b = b};
+    icd_status status = ICD_ALLOC(ctx, t->n, &job.next);
+    if (status != ICD_OK) return status;
+    memcpy(job.next, b->row, (size_t)t->n * sizeof *job.next);
+    while (job.end < b->events.count) {
+        job.end = panel_end(&b->events, job.end);
+        icd_i_parallel(ctx, t->n < CHUNKS ? t->n : CHUNKS, add_rows, &job);
+    }
+    icd_i_free(ctx, job.next);
+    return ICD_OK;
 }
 
 icd_status icd_i_triangle_add(icd_ctx *ctx, icd_triangle *t, const icd_block *block,
@@ -114,8 +149,7 @@ icd_status icd_i_triangle_add(icd_ctx *ctx, icd_triangle *t, const icd_block *bl
     if (path == ICD_PATH_AUTO && exact && icd_i_bits_cost(block) < (double)block->pairs)
         path = ICD_PATH_BITS;
     if (path == ICD_PATH_BITS && exact) return icd_i_bits_add(ctx, t, block);
-    add_job job = {t, block};
-    icd_i_parallel(ctx, t->n < CHUNKS ? t->n : CHUNKS, add_lists, &job);
+    return add_lists(ctx, t, block);
 done:
     return status;
 }
