@@ -5,6 +5,9 @@
 #include "solver/arrange.h"
 #include "solver/sketch.h"
 
+/* Graphs so small that a whole annealing costs a millisecond get one by default. */
+enum { SMALL = 512, SMALL_OFFERS = 20000 };
+
 /* A cautious guess; it decides about nothing but the first temperature. */
 static const double OFFERS_PER_S = 4e6;
 
@@ -31,6 +34,10 @@ static icd_anneal_params anneal_params(icd_solve *s, double share)
     params.hot = offers < 6400 ? 0.4 + offers / 4000 : 2;
     params.cold = 0.1;
     if (s->o.effort == ICD_EFFORT_HIGH) params.until = now + seconds;
+    if (s->o.effort == ICD_EFFORT_DEFAULT && s->n <= SMALL) {
+        params.offers = SMALL_OFFERS;
+        params.hot = 2;
+    }
     return params;
 }
 
@@ -52,7 +59,7 @@ static icd_status nest(icd_solve *s, const icd_bounds *coarse, const icd_bounds 
                                 .bounds = fine,
                                 .budget = &s->budget,
                                 .steps = s->o.refine_steps,
-                                .anneal = anneal.until > 0 ? &anneal : NULL};
+                                .anneal = anneal.until > 0 || anneal.offers ? &anneal : NULL};
     if (!coarse && s->o.effort == ICD_EFFORT_LOW)
         ICD_TRY(icd_i_sketch(s->ctx, &s->g, fine, cluster_size(s), &bisect, seed, order));
     else
