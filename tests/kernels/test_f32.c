@@ -205,7 +205,7 @@ static void quantize_follows_the_order(void **state)
             float top = 0;
             fill_f32(&rng, x, n);
             for (int64_t j = 0; j < slots; j++) order[j] = j < n ? (int32_t)j : -1;
-            icd_i_rng_shuffle(&rng, order, slots);
+            if (s % 2) icd_i_rng_shuffle(&rng, order, slots);
             for (int64_t j = 0; j < n; j++) top = fmaxf(top, fabsf(x[j]));
             level_at(i)->quantize_row(x, order, n, slots, q, &scale);
             assert_true(scale == top / 127);
