@@ -81,19 +81,20 @@ typedef struct schedule {
     int32_t stages, chains;
 } schedule;
 
-/* What an effort spends: passes over all pairs and offers at most, in a stage. */
+/* What an effort spends in a stage: passes over all pairs, offers and swaps at most. */
 typedef struct spending {
-    int64_t passes, offers;
+    int64_t passes, offers, swaps;
     double warmth; /* of the first temperature */
     int32_t chains;
 } spending;
 
-static const spending spend_many[] = {[ICD_EFFORT_LOW] = {2, 1 << 21, .25, 1},
-                                      [ICD_EFFORT_DEFAULT] = {16, 1 << 23, 1, 1},
-                                      [ICD_EFFORT_HIGH] = {160, 1 << 27, 1.5, 1}};
-static const spending spend_few[] = {[ICD_EFFORT_LOW] = {1, 1 << 19, 1, 1},
-                                     [ICD_EFFORT_DEFAULT] = {4, 1 << 21, 1, 4},
-                                     [ICD_EFFORT_HIGH] = {40, 1 << 25, 1, 8}};
+static const spending spend_many[] = {
+    [ICD_EFFORT_LOW] = {2, 1 << 21, 10000, .25, 1},
+    [ICD_EFFORT_DEFAULT] = {16, 1 << 24, 150000, 1, 1},
+    [ICD_EFFORT_HIGH] = {160, 1 << 27, 1000000, 1.5, 1}};
+static const spending spend_few[] = {[ICD_EFFORT_LOW] = {1, 1 << 18, 1 << 20, 1, 1},
+                                     [ICD_EFFORT_DEFAULT] = {8, 1 << 20, 1 << 22, 1, 4},
+                                     [ICD_EFFORT_HIGH] = {40, 1 << 25, 1 << 27, 1, 8}};
 
 static int64_t offers_of(const spending *s, const icd_hyper_chain *c, int64_t steps)
 {
@@ -149,7 +150,7 @@ static double mean_index_weight(const icd_hyper *h)
 static void plan_many(const icd_hyper_chain *c, double warmth, schedule *s)
 {
     double p = .8;
-    double hot = warmth * mean_index_weight(&c->h) / (14 * sqrt(c->h.granule));
+    double hot = warmth * mean_index_weight(&c->h) / fmax(60, 14 * sqrt(c->h.granule));
     s->stages = 1;
     s->stage[0] = (icd_hyper_stage){
         .p = p, .hot = hot * p * ICD_HYPER_WHOLE, .cold = .1 * hot * p * ICD_HYPER_WHOLE};
@@ -171,6 +172,7 @@ static void plan_window(const icd_ctx *ctx, const refinement *r, icd_hyper_chain
     for (int32_t k = 0; k < s->stages; ++k) {
         icd_hyper_stage *stage = s->stage + k;
         stage->offers = offers_of(spend, c, params->refine_steps);
+        stage->swaps = spend->swaps;
         if (!stage->offers) stage->hot = 0;
         stage->deadline = params->deadline;
         if (clocked)

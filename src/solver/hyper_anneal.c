@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Offers between two looks at the clock: some tens of microseconds. */
-#define STRETCH    4096
+#define STRETCH    1024
 #define LOG_STEPS  4096
 #define MAX_SWEEPS 64
 /* Debug builds recompute small states after the 1st, 2nd, 4th, 8th... swap. */
@@ -98,21 +98,30 @@ static bool must_stop(const icd_ctx *ctx, icd_hyper_chain *c,
     return c->stopped;
 }
 
-/* Share of the cooling that is done, by offers or by the clock. */
-static double progress(const icd_hyper_stage *stage, int64_t offered, double begun)
+/* What a stage had behind it when it began. */
+typedef struct beginning {
+    double time;
+    int64_t offered, accepted;
+} beginning;
+
+/* Share of the cooling that is done, by what was offered and made or by the clock. */
+static double progress(const icd_hyper_chain *c, const icd_hyper_stage *stage,
+                       const beginning *from)
 {
-    if (stage->cool_until <= 0) return (double)offered / (double)stage->offers;
+    if (stage->cool_until <= 0)
+        return (double)(c->offered - from->offered) / (double)stage->offers +
+               (double)(c->accepted - from->accepted) / (double)stage->swaps;
     double now = icd_i_now();
-    return now < stage->cool_until ? (now - begun) / (stage->cool_until - begun) : 1;
+    return now < stage->cool_until ? (now - from->time) / (stage->cool_until - from->time)
+                                   : 1;
 }
 
 static void cool(const icd_ctx *ctx, icd_hyper_chain *c, const icd_hyper_stage *stage)
 {
-    double begun = icd_i_now(), done = 0;
-    for (int64_t offered = STRETCH; done < 1; offered += STRETCH) {
+    beginning from = {icd_i_now(), c->offered, c->accepted};
+    for (double done = 0; done < 1; done = progress(c, stage, &from)) {
         if (must_stop(ctx, c, stage)) return;
         anneal_stretch(c, stage->hot * pow(stage->cold / stage->hot, done));
-        done = progress(stage, offered, begun);
     }
 }
 

@@ -11,10 +11,11 @@
 
 /** One stage: a softness and a geometric schedule of temperatures in integer units. */
 typedef struct icd_hyper_stage {
-    double p;          /**< of phi */
-    double hot, cold;  /**< 0 < cold <= hot; 0: descend only */
-    int64_t offers;    /**< swaps to look at while cooling */
-    double cool_until; /**< > 0: cooling follows the clock up to here, not the offers */
+    double p;         /**< of phi */
+    double hot, cold; /**< 0 < cold <= hot; 0: descend only */
+    int64_t offers;   /**< swaps to look at while cooling */
+    int64_t swaps; /**< swaps to make at most while cooling: many made cool it sooner */
+    double cool_until; /**< > 0: cooling follows the clock up to here instead */
     double deadline;   /**< 0: none */
 } icd_hyper_stage;
 
