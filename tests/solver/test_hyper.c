@@ -352,7 +352,8 @@ static void test_failing_allocations(void **state)
 static void check_held_out(icd_ctx *ctx, const char *path, int32_t g)
 {
     icd_access *all = NULL, *learn = NULL, *held = NULL;
-    assert_ok(ctx, icd_access_read(ctx, path, NULL, &all));
+    icd_trace_opts opts = {.size = sizeof opts, .limit = 2400};
+    assert_ok(ctx, icd_access_read(ctx, path, &opts, &all));
     int64_t first = all->events / 3 * 2;
     assert_ok(ctx, icd_access_slice(ctx, all, 0, first, &learn));
     assert_ok(ctx, icd_access_slice(ctx, all, first, all->events - first, &held));
