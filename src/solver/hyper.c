@@ -66,12 +66,6 @@ typedef struct refinement {
     double window_end; /* effort high: when the present window's time is up */
 } refinement;
 
-static int64_t stride_of(const icd_access *sets, int64_t slots, int32_t granule)
-{
-    int64_t granules = (slots + granule - 1) / granule;
-    return 1 + granules * sets->events / CELLS_MAX;
-}
-
 #define STAGES_MAX 10
 #define CHAINS_MAX 16
 
@@ -93,8 +87,28 @@ static const spending spend_many[] = {
     [ICD_EFFORT_DEFAULT] = {16, 1 << 24, 150000, 1, 1},
     [ICD_EFFORT_HIGH] = {160, 1 << 27, 1000000, 1.5, 1}};
 static const spending spend_few[] = {[ICD_EFFORT_LOW] = {1, 1 << 18, 1 << 20, 1, 1},
-                                     [ICD_EFFORT_DEFAULT] = {8, 1 << 20, 1 << 22, 1, 4},
+                                     [ICD_EFFORT_DEFAULT] = {8, 1 << 19, 1 << 21, 1, 2},
                                      [ICD_EFFORT_HIGH] = {40, 1 << 25, 1 << 27, 1, 8}};
+
+/* What an effort may spend on swaps, in memberships looked at: a swap walks the events of
+   its two indices, and where a cell empties or fills it tells all members of the event.
+ */
+static const double work_of_effort[] = {
+    [ICD_EFFORT_LOW] = 5e8, [ICD_EFFORT_DEFAULT] = 4e10, [ICD_EFFORT_HIGH] = 1e18};
+
+/* Dense traces are sampled: every stride-th event, so that memory and work stay bounded.
+ */
+static int64_t stride_of(const icd_access *sets, int64_t slots, int32_t granule,
+                         int32_t effort)
+{
+    int64_t granules = (slots + granule - 1) / granule;
+    double members = (double)sets->event_ptr[sets->events];
+    double a_swap = 2 * members / (double)sets->n * members / (double)sets->events;
+    double work = a_swap * (double)spend_many[effort].swaps;
+    int64_t for_memory = 1 + granules * sets->events / CELLS_MAX;
+    int64_t for_work = (int64_t)ceil(work / work_of_effort[effort]);
+    return for_work > for_memory ? for_work : for_memory;
+}
 
 static int64_t offers_of(const spending *s, const icd_hyper_chain *c, int64_t steps)
 {
@@ -229,7 +243,7 @@ static icd_status refine_window(icd_ctx *ctx, refinement *r, int64_t begin, int6
                                .window = {r->order, begin, end},
                                .granule = r->params->granule,
                                .seed = r->params->seed};
-    source.stride = stride_of(r->sets, end - begin, source.granule);
+    source.stride = stride_of(r->sets, end - begin, source.granule, r->params->effort);
     ICD_TRY(icd_i_hyper_chain_init(ctx, &source, r->stream++, chain));
     int64_t before = chain->h.cost;
     plan_window(ctx, r, chain, &plan);
