@@ -33,38 +33,61 @@ static icd_job_linear *find_linear(icd_job *job, const char *name, int64_t *at)
     return NULL;
 }
 
-static int by_falling_mass(const void *a, const void *b, void *arg)
+/* Sum of the values that are at least `least`, in four fixed lanes. */
+static double sum_from(const float *mass, int64_t n, float least)
 {
-    const float *mass = arg;
-    int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
-    if (mass[i] != mass[j]) return mass[i] > mass[j] ? -1 : 1;
-    return (i > j) - (i < j);
+    double lane[4] = {0};
+    for (int64_t i = 0; i < n; i++) lane[i & 3] += mass[i] >= least ? (double)mass[i] : 0;
+    return lane[0] + lane[1] + lane[2] + lane[3];
 }
 
-static int ascending(const void *a, const void *b)
+/* The largest threshold at which the values from it on still hold `wanted`: bisection
+   over the bits of a non-negative float, which are ordered like the float. */
+static float find_threshold(const float *mass, int64_t n, double wanted)
 {
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return (x > y) - (x < y);
+    uint32_t low = 0, high = 0x7F800000u;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        float least;
+        memcpy(&least, &middle, sizeof least);
+        if (sum_from(mass, n, least) >= wanted)
+            low = middle;
+        else
+            high = middle;
+    }
+    float threshold;
+    memcpy(&threshold, &low, sizeof threshold);
+    return threshold;
+}
+
+/* All above the threshold, then ties by index until the mass is there. */
+static int64_t smallest_set(const float *mass, int64_t n, double wanted, int32_t *index)
+{
+    float threshold = find_threshold(mass, n, wanted);
+    double above = 0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) above += mass[i] > threshold ? (double)mass[i] : 0;
+    for (int64_t i = 0; i < n; i++) {
+        bool tie = mass[i] == threshold && threshold > 0 && above < wanted;
+        if (tie) above += (double)mass[i];
+        if (tie || mass[i] > threshold) index[count++] = (int32_t)i;
+    }
+    return count;
 }
 
 /* SPEC section 2: exact non-zeros; else the smallest set that holds activity_mass of the
  * sum. */
 static int64_t active_channels(tracer *t, const float *x, const float *norm, int64_t n)
 {
-    double total = 0, kept = 0, wanted = t->job->config->graph.activity_mass;
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
-        t->mass[i] = fabsf(x[i]) * norm[i];
-        total += (double)t->mass[i];
-        if (t->mass[i] > 0) t->index[count++] = (int32_t)i;
+        float mass = fabsf(x[i]) * norm[i];
+        t->mass[i] = isfinite(mass) ? mass : 0;
+        if (t->exact && t->mass[i] > 0) t->index[count++] = (int32_t)i;
     }
     if (t->exact) return count;
-    qsort_r(t->index, (size_t)count, sizeof *t->index, by_falling_mass, t->mass);
-    int64_t take = 0;
-    while (take < count && kept < wanted * total)
-        kept += (double)t->mass[t->index[take++]];
-    qsort(t->index, (size_t)take, sizeof *t->index, ascending);
-    return take;
+    double wanted = t->job->config->graph.activity_mass * sum_from(t->mass, n, 0);
+    return smallest_set(t->mass, n, wanted, t->index);
 }
 
 static icd_status record_access(tracer *t, int64_t at, const float *x, int64_t tokens,
