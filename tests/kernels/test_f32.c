@@ -215,6 +215,25 @@ static void quantize_follows_the_order(void **state)
         }
 }
 
+/* Padding in front of neighbours is no run of neighbours. */
+static void padding_may_stand_anywhere(void **state)
+{
+    static const int32_t ORDER[][4] = {{-1, 0, 1, 2}, {0, 1, 2, -1}, {-1, -1, -1, -1}};
+    const float x[] = {127, 64, -32};
+    float y[4], scale;
+    int8_t q[4];
+    (void)state;
+    for (int i = 0; level_at(i); i++)
+        for (int o = 0; o < 3; o++) {
+            level_at(i)->quantize_row(x, ORDER[o], 3, 4, q, &scale);
+            level_at(i)->reorder_row(x, ORDER[o], 4, y);
+            for (int s = 0; s < 4; s++) {
+                float expected = ORDER[o][s] < 0 ? 0 : x[ORDER[o][s]];
+                assert_true(q[s] == expected && y[s] == expected);
+            }
+        }
+}
+
 static void quantize_marks_what_it_cannot_hold(void **state)
 {
     static const float BAD[] = {NAN, INFINITY, -INFINITY};
@@ -284,6 +303,7 @@ int main(void)
         cmocka_unit_test(layer_norm_is_accurate_in_place_too),
         cmocka_unit_test(quantize_rounds_to_even),
         cmocka_unit_test(quantize_follows_the_order),
+        cmocka_unit_test(padding_may_stand_anywhere),
         cmocka_unit_test(quantize_marks_what_it_cannot_hold),
         cmocka_unit_test(nan_and_infinity_are_not_hidden),
         cmocka_unit_test(dequantize_without_bias_only_scales),

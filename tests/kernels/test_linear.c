@@ -196,6 +196,27 @@ static void all_live_tile_is_dense(void **state)
     release(&p);
 }
 
+/* Live groups without a hole take the dense path, wherever they begin. */
+static void a_run_of_groups_may_begin_anywhere(void **state)
+{
+    (void)state;
+    for (int64_t first = 0; first < 64; first += 12) {
+        problem p = make_problem(3, 32, 64, 5);
+        for (int64_t c = 0; c < 64; c++)
+            for (int64_t r = 0; r < 32; r++) {
+                bool alive = c >= first && c < first + 12;
+                uint64_t bit = UINT64_C(1) << c;
+                p.entry.mask->bits[r / 16] &= ~bit;
+                p.entry.mask->bits[r / 16] |= alive ? bit : 0;
+                p.q[r * 64 + c] = alive ? (int8_t)(r - c) : 0;
+            }
+        multiply(&p);
+        check_plan(&p, ICD_KERNEL_TILE, 4, 16);
+        check_plan(&p, ICD_KERNEL_GATHER, 0, 16);
+        release(&p);
+    }
+}
+
 /* A NaN in one token reaches that token's outputs and no other. */
 static void nan_in_a_row_stays_visible(void **state)
 {
@@ -215,6 +236,7 @@ int main(void)
         cmocka_unit_test(every_plan_gives_the_naive_product),
         cmocka_unit_test(no_bias_adds_nothing),
         cmocka_unit_test(all_live_tile_is_dense),
+        cmocka_unit_test(a_run_of_groups_may_begin_anywhere),
         cmocka_unit_test(nan_in_a_row_stays_visible),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
