@@ -14,7 +14,7 @@
 #define CELLS_MAX (INT64_C(1) << 26)
 
 /* Mean events of an index up to which the objective is softened. */
-#define FEW_EVENTS 256
+#define FEW_EVENTS 64
 
 icd_status icd_i_hyper_check(icd_ctx *ctx, const icd_access *sets, int32_t granule)
 {
@@ -102,6 +102,7 @@ static int64_t stride_of(const icd_access *sets, int64_t slots, int32_t granule,
                          int32_t effort)
 {
     int64_t granules = (slots + granule - 1) / granule;
+    if (!sets->events || !sets->n) return 1;
     double members = (double)sets->event_ptr[sets->events];
     double a_swap = 2 * members / (double)sets->n * members / (double)sets->events;
     double work = a_swap * (double)spend_many[effort].swaps;
