@@ -18,7 +18,7 @@ typedef struct tracer {
         *writer;      /* [linears]; NULL where the input has no axis of its own */
     float **col_norm; /* [linears] ||w_i|| of the input channels, where traced */
     float *mass;      /* scratch: |a_i| ||w_i|| of one token */
-    int32_t *index;   /* scratch: channels by falling mass */
+    int32_t *index;   /* scratch: active channels */
     int64_t stride;   /* every stride-th token is kept as a sample */
     bool exact;       /* ReLU: the non-zeros are the access set */
 } tracer;
