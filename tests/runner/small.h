@@ -190,7 +190,7 @@ static inline void result_release(result *r)
     free(r->pooled);
 }
 
-static inline icd_runner_opts small_opts(icd_run_dtype dtype)
+static inline icd_runner_opts small_opts(int32_t dtype)
 {
     icd_runner_opts opts;
     icd_options_init(&icd_runner_table, &opts);
@@ -200,7 +200,7 @@ static inline icd_runner_opts small_opts(icd_run_dtype dtype)
 }
 
 static inline result run_once(icd_ctx *ctx, const icd_model *model,
-                              const icd_layout *layout, icd_run_dtype dtype,
+                              const icd_layout *layout, int32_t dtype,
                               const icd_batch *batch)
 {
     icd_runner_opts opts = small_opts(dtype);
@@ -328,8 +328,7 @@ static inline void sparse_free(icd_ctx *ctx, sparse *s)
     icd_model_free(ctx, s->model);
 }
 
-static inline void set_kernels(icd_layout *layout, icd_kernel_kind kernel,
-                               int32_t granule)
+static inline void set_kernels(icd_layout *layout, int32_t kernel, int32_t granule)
 {
     for (int64_t i = 0; i < layout->count; i++) {
         layout->entry[i].kernel = kernel;

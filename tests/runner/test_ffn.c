@@ -150,7 +150,7 @@ static void test_bad_input(void **state)
 typedef struct step_case {
     icd_model *model;
     icd_batch batch;
-    icd_run_dtype dtype;
+    int32_t dtype;
 } step_case;
 
 static icd_status new_and_step(icd_ctx *own, void *arg)

@@ -156,7 +156,7 @@ static void test_threads(void **state)
 }
 
 static void refuse(const icd_model *model, const icd_layout *layout, icd_status expected,
-                   const char *text, icd_run_dtype dtype)
+                   const char *text, int32_t dtype)
 {
     icd_runner_opts opts = small_opts(dtype);
     icd_runner *runner = NULL;
