@@ -2,6 +2,8 @@
    applied is a no-op with its reason; the run goes on. */
 #include "runtime/job.h"
 
+#include "base/file.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -148,6 +150,7 @@ icd_status icd_i_stage_transform(icd_job *job)
     icd_replacement *with = NULL;
     const char *path = icd_i_job_path(job, "model");
     if (!path) return ICD_ENOMEM;
+    icd_i_out_sweep(path); /* what a killed run left half-written */
     ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &masked));
     ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &with));
     ICD_TRY(icd_i_layout_new(job->ctx, &job->layout));

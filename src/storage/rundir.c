@@ -72,6 +72,7 @@ icd_status icd_i_rundir_axis_path(icd_ctx *ctx, icd_rundir *dir, const char *axi
     if (!folder) return ICD_ENOMEM;
     icd_status status = icd_i_mkdirs(ctx, folder);
     if (status != ICD_OK) return status;
+    icd_i_out_sweep(folder);
     snprintf(relative, size, "axes/%s/%s", axis, name);
     *out = icd_i_rundir_path(ctx, dir, relative);
     return *out ? ICD_OK : ICD_ENOMEM;

@@ -21,7 +21,8 @@ const char *icd_i_rundir_root(const icd_rundir *dir);
 /** Root + name, living as long as `dir`; NULL: memory is short (recorded in ctx). */
 const char *icd_i_rundir_path(icd_ctx *ctx, icd_rundir *dir, const char *name);
 
-/** axes/AXIS/NAME; makes the folder. */
+/** axes/AXIS/NAME; makes the folder, and clears it of what killed processes left
+ * half-written. */
 icd_status icd_i_rundir_axis_path(icd_ctx *ctx, icd_rundir *dir, const char *axis,
                                   const char *name, const char **out);
 
