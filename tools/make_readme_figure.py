@@ -9,9 +9,9 @@ import sys
 
 KINDS = [("attn.q", "Q"), ("attn.k", "K"), ("attn.v", "V"), ("attn.out", "attention out"),
          ("ffn.up", "FFN up"), ("ffn.down", "FFN down")]
-ARMS = [("linear", "before: one permutation, then pruning", "#8795b0"),
+ARMS = [("linear", "before (linear)", "#8795b0"),
         ("frequency", "frequency sort", "#d8a24a"),
-        ("iterative", "after: re-permuted", "#0b6bcb")]
+        ("iterative", "after re-permutation", "#0b6bcb")]
 
 
 def share(rows, arm):
@@ -26,18 +26,18 @@ def main(metrics_path, out_path):
         rows = [r for r in metrics["linears"] if r["linear"].endswith("." + suffix)]
         if not rows:
             continue
-        parts.append(f'<text x="130" y="{y + 19}" text-anchor="end">{label}</text>')
+        parts.append(f'<text x="130" y="{y + 22}" text-anchor="end">{label}</text>')
         for i, (arm, _, colour) in enumerate(ARMS):
             s = share(rows, arm)
-            parts.append(f'<rect x="140" y="{y + 9 * i}" width="{460 * s:.1f}" height="8" fill="{colour}"/>')
-            parts.append(f'<text x="{146 + 460 * s:.1f}" y="{y + 9 * i + 8}" class="s">{100 * s:.0f} %</text>')
-        y += 40
+            parts.append(f'<rect x="140" y="{y + 12 * i}" width="{460 * s:.1f}" height="10" fill="{colour}"/>')
+            parts.append(f'<text x="{146 + 460 * s:.1f}" y="{y + 12 * i + 9}" class="s">{100 * s:.0f} %</text>')
+        y += 46
     legend = "".join(f'<rect x="{140 + 200 * i}" y="38" width="10" height="10" fill="{c}"/>'
                      f'<text x="{155 + 200 * i}" y="47" class="s">{name}</text>'
                      for i, (_, name, c) in enumerate(ARMS))
     t = metrics["transform"]["sparsity"]
-    title = (f'{metrics["model"]["name"]}: share of granules (64 x 4, int8) that a kernel must still execute, '
-             f'{100 * t["rate"]:.0f} % of the weights pruned')
+    title = (f'{metrics["model"]["name"]}, {100 * t["rate"]:.0f} % pruned, int8: share of 64 x 4 granules '
+             'that a kernel must still execute')
     with open(out_path, "w", encoding="utf-8") as file:
         file.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {y + 10}" role="img" '
                    f'aria-label="{title}"><style>text{{font:13px system-ui,sans-serif;fill:#1d2430}}'
