@@ -15,7 +15,7 @@ static icd_bisect_params bisect_params(icd_solve *s)
 {
     static const icd_bisect_params BY_EFFORT[] = {
         [ICD_EFFORT_LOW] = {NULL, 1, 2, 30},
-        [ICD_EFFORT_DEFAULT] = {NULL, 2, 2, 25},
+        [ICD_EFFORT_DEFAULT] = {NULL, 2, 1, 25},
         [ICD_EFFORT_HIGH] = {NULL, 4, 4, 100},
     };
     icd_bisect_params params = BY_EFFORT[s->o.effort];
@@ -25,7 +25,7 @@ static icd_bisect_params bisect_params(icd_solve *s)
 
 /* Effort high cools as slowly as its share of the time that is left allows, and starts
  * the hotter the more often every node will be offered: heat that cannot be cooled away
- * only does harm. */
+ * only does harm. Other objectives need the time for searches of their own. */
 static icd_anneal_params anneal_params(icd_solve *s, double share)
 {
     icd_anneal_params params = {.budget = &s->budget, .seed = (uint64_t)s->o.seed};
@@ -33,7 +33,8 @@ static icd_anneal_params anneal_params(icd_solve *s, double share)
     double offers = seconds * OFFERS_PER_S / (s->n + 1);
     params.hot = offers < 6400 ? 0.4 + offers / 4000 : 2;
     params.cold = 0.1;
-    if (s->o.effort == ICD_EFFORT_HIGH) params.until = now + seconds;
+    if (s->o.effort == ICD_EFFORT_HIGH && s->stats->objective == ICD_OBJ_CUT)
+        params.until = now + seconds;
     if (s->o.effort == ICD_EFFORT_DEFAULT && s->n <= SMALL) {
         params.offers = SMALL_OFFERS;
         params.hot = 2;
@@ -59,7 +60,8 @@ static icd_status nest(icd_solve *s, const icd_bounds *coarse, const icd_bounds 
                                 .bounds = fine,
                                 .budget = &s->budget,
                                 .steps = s->o.refine_steps,
-                                .anneal = anneal.until > 0 || anneal.offers ? &anneal : NULL};
+                                .anneal =
+                                    anneal.until > 0 || anneal.offers ? &anneal : NULL};
     if (!coarse && s->o.effort == ICD_EFFORT_LOW)
         ICD_TRY(icd_i_sketch(s->ctx, &s->g, fine, cluster_size(s), &bisect, seed, order));
     else

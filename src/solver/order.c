@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SWEEPS = 8, REACH = 4 };
+enum { SWEEPS = 4, REACH = 2 };
 
 /* Blocks as nodes of a graph, each at a place. */
 typedef struct row {

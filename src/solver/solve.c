@@ -1,6 +1,7 @@
 #include "solver/solve.h"
 
 #include "base/mem.h"
+#include "solver/joint.h"
 #include "solver/objective.h"
 #include "solver/refine.h"
 #include "solver/touched.h"
@@ -183,13 +184,32 @@ done:
     return status;
 }
 
+/* J itself, from the best order by cut or from the one before. */
+static icd_status enter_joint(contest *c)
+{
+    icd_status status;
+    icd_solve *s = c->s;
+    const char *from = c->best.from;
+    memcpy(c->trial.old_of_new, c->best.old_of_new,
+           (size_t)s->space.n * sizeof *c->trial.old_of_new);
+    ICD_TRY(icd_i_joint_refine(s, c->trial.old_of_new));
+    ICD_TRY(judge_trial(c, from, false));
+done:
+    return status;
+}
+
+/* Where moving has its price, a fresh solve would pay it in full: only the old order is
+ * refined. */
 static icd_status run_auto(contest *c)
 {
     icd_status status;
     icd_solve *s = c->s;
+    bool stay =
+        s->stats->objective == ICD_OBJ_J && s->o.gamma_stab > 0 && s->problem->prev;
     ICD_TRY(enter_warm(c));
-    if (s->has_graph)
+    if (s->has_graph && !stay)
         ICD_TRY(enter_method(c, icd_i_method_find("multilevel"), true, false));
+    if (s->stats->objective == ICD_OBJ_J) ICD_TRY(enter_joint(c));
     if (s->stats->objective == ICD_OBJ_T) ICD_TRY(enter_touched(c));
     snprintf(s->stats->reason, sizeof s->stats->reason, "%s gave the lowest %s",
              c->best.from,
