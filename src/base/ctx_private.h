@@ -54,6 +54,7 @@ struct icd_ctx {
     icd_error error;
     icd_progress_fn *on_progress;
     void *progress_user;
+    int32_t progress_held; /* a caller reports its own steps instead */
     icd_warning_fn *on_warning;
     void *warning_user;
     icd_event_fn *on_event;

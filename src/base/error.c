@@ -103,7 +103,13 @@ void icd_i_warn(icd_ctx *ctx, const char *fmt, ...)
 
 void icd_i_progress(icd_ctx *ctx, const char *stage, int64_t done, int64_t total)
 {
+    if (ctx->progress_held) return;
     if (ctx->on_progress) ctx->on_progress(ctx->progress_user, stage, done, total);
+}
+
+void icd_i_progress_hold(icd_ctx *ctx, bool hold)
+{
+    ctx->progress_held += hold ? 1 : -1;
 }
 
 bool icd_i_cancelled(const icd_ctx *ctx)

@@ -35,6 +35,10 @@ icd_status icd_i_fail_within(icd_ctx *ctx, icd_status status, const char *outer)
 void icd_i_warn(icd_ctx *ctx, const char *fmt, ...) ICD_PRINTF(2, 3);
 void icd_i_progress(icd_ctx *ctx, const char *stage, int64_t done, int64_t total);
 
+/** While held, icd_i_progress says nothing: a stage that calls others many times tells
+ * its own steps. Holds nest. */
+void icd_i_progress_hold(icd_ctx *ctx, bool hold);
+
 /** True once icd_ctx_cancel was called. Cheap: one relaxed atomic load. */
 bool icd_i_cancelled(const icd_ctx *ctx);
 

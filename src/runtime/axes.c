@@ -94,7 +94,9 @@ icd_status icd_i_axis_solve(icd_job *job, icd_job_axis *axis, const char *method
                                         axis->sets->frame, &axis->perm);
     if (status != ICD_OK) return status;
     if (axis->perm) return score_cached(job, axis, &problem, &opts);
+    icd_i_progress_hold(job->ctx, true);
     status = icd_fit_permutation(job->ctx, &problem, &opts, &axis->perm, &axis->stats);
+    icd_i_progress_hold(job->ctx, false);
     if (status == ICD_OK && !axis->stats.timed_out)
         status = icd_i_cache_put(job->ctx, dir, key, axis->perm);
     return status;

@@ -29,8 +29,10 @@ done:
 icd_status icd_i_axis_build_w(icd_job *job, icd_job_axis *axis)
 {
     icd_csr_meta meta = {0};
+    icd_i_progress_hold(job->ctx, true);
     icd_status status =
         icd_build_w(job->ctx, axis->sets, &job->config->graph, &axis->w, &meta);
+    icd_i_progress_hold(job->ctx, false);
     return status == ICD_OK ? write_w(job, axis, &meta) : status;
 }
 
