@@ -256,8 +256,8 @@ static void bench(icd_ctx *ctx, int64_t rows, int64_t cols, int64_t tokens, icd_
 
 int main(int argc, char **argv)
 {
-    static const int64_t SHAPE[][2] = {
-        {1536, 512}, {512, 1536}, {768, 768}, {3072, 768}, {768, 3072}};
+    static const int64_t SHAPE[][2] = {{1536, 384}, {384, 1536}, {1536, 512},
+                                       {512, 1536}, {3072, 768}, {768, 3072}};
     char model[128];
     openblas_set_num_threads(1);
     icd_ctx *ctx = icd_ctx_new(NULL);
