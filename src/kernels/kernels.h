@@ -13,15 +13,15 @@
  * channels: what one VNNI instruction takes.
  *
  * - quantize_row: q[s] = round(x[order[s]] * (127 / max|x|)), ties to even, and
- *   *scale = max|x| / 127. order NULL is the identity; order[s] < 0, and s >= n without
- * an order, give 0. `slots` is a multiple of 4. Rows whose maximum is below 2^-118 give
- *   q = 0 and scale 0; rows with NaN or infinity q = 0 and scale NaN.
+ *   *scale = max|x| / 127. order NULL is the identity; order[s] < 0, and without an
+ *   order s >= n, give 0. `slots` is a multiple of 4. Rows whose maximum is below 2^-118
+ *   give q = 0 and scale 0; rows with NaN or infinity q = 0 and scale NaN.
  *
  * - tile_block: acc[t * vector + r] = sum over the `count` live groups of a . w. a is
- *   [tokens][lda] of -127..127; `live[j]` says at which group of the activation row group
- *   j of the weights applies, NULL: at group j (dense, and gathered activations).
- *   comp[r] = 128 * sum of row r's packed weights (icd_i_pack_block), which only VNNI
- *   reads.
+ *   [tokens][lda]; its values and the weights lie in -127..127. `live[j]` says at which
+ *   group of the activation row group j of the weights applies, NULL: at group j (dense,
+ *   and gathered activations). comp[r] = 128 * sum of row r's packed weights
+ *   (icd_i_pack_block), which only VNNI reads.
  *
  * - tile_block_f32: y[t * vector + r] = sum over the `count` live channels of a * w, each
  *   step one fused multiply-add, in the order of the list. w is [count][vector].
