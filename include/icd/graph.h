@@ -76,6 +76,7 @@ icd_status icd_build_w_from_trace(icd_ctx *ctx, const char *path,
  * any two nodes, the others inside one of `blocks` blocks; weight U(.5, 1.5), halved for
  * noise.
  * @param planted [out] the planted order, owned by the caller; may be NULL
+ * @return ICD_OK | ICD_EINVAL a block would have fewer than two nodes | ICD_ENOMEM | ICD_ECANCELLED
  * @det the same options give the same bytes on every machine
  */
 icd_status icd_build_w_mock(icd_ctx *ctx, const icd_mock_opts *opts, icd_csr **w,

@@ -195,7 +195,7 @@ static void check_ways_agree(const icd_access *a, const icd_graph_opts *opts)
 {
     static const icd_tuning WAY[] = {{.path = ICD_PATH_LISTS},
                                      {.path = ICD_PATH_BITS},
-                                     {.path = ICD_PATH_BITS, .block_indices = 500},
+                                     {.path = ICD_PATH_BITS, .block_indices = 1500},
                                      {.path = ICD_PATH_LISTS, .block_indices = 1},
                                      {.dense_below = 1}};
     icd_csr *first = build_with(2, a, opts, (icd_tuning){0});
@@ -214,7 +214,7 @@ static void test_ways_agree(void **state)
     for (int d = 0; d < 3; d++)
         for (int kind = TEST_ONES; kind <= TEST_QUARTERS; kind++) {
             icd_access *a =
-                test_random_sets(ctx, 5, 150, 700, DENSITY[d], (test_weights)kind);
+                test_random_sets(ctx, 5, 70, 700, DENSITY[d], (test_weights)kind);
             icd_graph_opts count = test_opts(ICD_WEIGHT_COUNT, ICD_NORM_ROW, 3000);
             icd_graph_opts jaccard = test_opts(ICD_WEIGHT_JACCARD, ICD_NORM_SYM, 3000);
             check_ways_agree(a, &count);
@@ -356,7 +356,7 @@ static void test_real_trace(void **state)
     const char *path = icd_test_shared("use-lite-ffn1.access.npz");
     if (!path) skip_shared();
     icd_access *a = NULL;
-    icd_trace_opts few = {.size = sizeof few, .limit = 1500};
+    icd_trace_opts few = {.size = sizeof few, .limit = 600};
     icd_graph_opts opts = test_opts(ICD_WEIGHT_JACCARD, ICD_NORM_SYM, 0);
     assert_ok(ctx, icd_access_read(ctx, path, &few, &a));
     assert_int_equal(a->n, 1536);
