@@ -6,7 +6,7 @@
 #include "solver/sketch.h"
 
 /* Graphs so small that a whole annealing costs a millisecond get one by default. */
-enum { SMALL = 512, SMALL_OFFERS = 20000 };
+enum { SMALL = 512, SMALL_OFFERS = 20000, LOW_STEPS = 1 };
 
 /* A cautious guess; it decides about nothing but the first temperature. */
 static const double OFFERS_PER_S = 4e6;
@@ -42,13 +42,8 @@ static icd_anneal_params anneal_params(icd_solve *s, double share)
     return params;
 }
 
-/* A granule holds several clusters, so that what bisection leaves uneven is little. */
-static int32_t cluster_size(const icd_solve *s)
-{
-    return s->granule >= 32 ? s->granule / 16 : 2;
-}
-
-/* Divides the blocks of `coarse` into those of `fine`, then lets nodes change places. */
+/* Divides the blocks of `coarse` into those of `fine` (effort low: as the sketch left
+ * them), then lets nodes change places. */
 static icd_status nest(icd_solve *s, const icd_bounds *coarse, const icd_bounds *fine,
                        double share, int32_t *order)
 {
@@ -56,15 +51,13 @@ static icd_status nest(icd_solve *s, const icd_bounds *coarse, const icd_bounds 
     uint64_t seed = (uint64_t)s->o.seed;
     icd_bisect_params bisect = bisect_params(s);
     icd_anneal_params anneal = anneal_params(s, share);
-    icd_refine_params refine = {.zones = coarse,
-                                .bounds = fine,
-                                .budget = &s->budget,
-                                .steps = s->o.refine_steps,
-                                .anneal =
-                                    anneal.until > 0 || anneal.offers ? &anneal : NULL};
-    if (!coarse && s->o.effort == ICD_EFFORT_LOW)
-        ICD_TRY(icd_i_sketch(s->ctx, &s->g, fine, cluster_size(s), &bisect, seed, order));
-    else
+    icd_refine_params refine = {
+        .zones = coarse,
+        .bounds = fine,
+        .budget = &s->budget,
+        .steps = s->o.effort == ICD_EFFORT_LOW ? LOW_STEPS : s->o.refine_steps,
+        .anneal = anneal.until > 0 || anneal.offers ? &anneal : NULL};
+    if (s->o.effort > ICD_EFFORT_LOW)
         ICD_TRY(icd_i_split(s->ctx, &s->g, coarse, fine, &bisect, seed, order, NULL));
     ICD_TRY(icd_i_refine(s->ctx, &s->g, &refine, order, &s->stats->iters));
 done:
@@ -88,9 +81,12 @@ icd_status icd_i_multilevel(icd_solve *s, int32_t *order)
     ICD_TRY(slice_bounds(s, &slices));
     ICD_TRY(icd_i_bounds_cross(s->ctx, &slices, s->granule, &granules));
     ICD_TRY(icd_i_bounds_nest(s->ctx, &granules, s->n, quarter, &quarters));
+    if (s->o.effort == ICD_EFFORT_LOW)
+        ICD_TRY(icd_i_sketch(s->ctx, &s->g, &s->budget, (uint64_t)s->o.seed, order));
     if (slices.count > 1) ICD_TRY(nest(s, NULL, &slices, 0.1, order));
     ICD_TRY(nest(s, slices.count > 1 ? &slices : NULL, &granules, 0.8, order));
-    ICD_TRY(icd_i_arrange(s->ctx, &s->g, &slices, &granules, &s->o, order));
+    if (s->o.effort > ICD_EFFORT_LOW)
+        ICD_TRY(icd_i_arrange(s->ctx, &s->g, &slices, &granules, &s->o, order));
     if (quarter < s->granule) ICD_TRY(nest(s, &granules, &quarters, 0.9, order));
 done:
     icd_i_bounds_release(s->ctx, &slices);
