@@ -59,24 +59,32 @@ extern const icd_option_table icd_mock_table;
  * @param meta [out] may be NULL
  * @return ICD_OK | ICD_EINVAL | ICD_ENOMEM | ICD_ECANCELLED
  * @cost   time O(sum |e|^2) or O(n^2 events / 64) by bit matrix, whichever is less;
- * memory O(n^2) below n = 20k, else O(nnz) with bounded partial sums
+ *         memory O(n^2) below n = 20k, else O(sum |e| + nnz_cap + n threads)
  * @det    same input: same bits, any thread count
  */
 icd_status icd_build_w(icd_ctx *ctx, const icd_access *sets, const icd_graph_opts *opts,
                        icd_csr **w, icd_csr_meta *meta);
 
-/** W from a trace file of sets or of pairs (pairs are summed; `weighting` does not
- * apply). */
+/**
+ * W from a trace file of sets or of pairs (pairs are summed; `weighting` does not apply).
+ * With on_bad_trace = mock an empty or damaged trace gives the mock of the trace's size,
+ * with a warning.
+ * @return as icd_build_w | ICD_EDATA | ICD_EIO
+ * @cost   memory O(n^2) below n = 20k whatever the length of the trace, else
+ *         O(sum |e| + nnz_cap); for pairs O(distinct pairs)
+ */
 icd_status icd_build_w_from_trace(icd_ctx *ctx, const char *path,
                                   const icd_graph_opts *opts, icd_csr **w,
                                   icd_csr_meta *meta);
 
 /**
  * W of the hidden block mock: .05 D^2 / 2 distinct edges, a share `noise` of them between
- * any two nodes, the others inside one of `blocks` blocks; weight U(.5, 1.5), halved for
- * noise.
+ * any two nodes, the others inside one of `blocks` blocks; weight U(.5, 1.5), divided by
+ * `strength` for noise. Blocks too many to hold so many pairs get all their pairs, and
+ * noise in its share, with a warning.
  * @param planted [out] the planted order, owned by the caller; may be NULL
- * @return ICD_OK | ICD_EINVAL a block would have fewer than two nodes | ICD_ENOMEM | ICD_ECANCELLED
+ * @return ICD_OK | ICD_EINVAL a block would have fewer than two nodes | ICD_ENOMEM |
+ *         ICD_ECANCELLED
  * @det the same options give the same bytes on every machine
  */
 icd_status icd_build_w_mock(icd_ctx *ctx, const icd_mock_opts *opts, icd_csr **w,
