@@ -11,14 +11,17 @@ enum { SMALL = 512, SMALL_OFFERS = 20000, LOW_STEPS = 1 };
 /* A cautious guess; it decides about nothing but the first temperature. */
 static const double OFFERS_PER_S = 4e6;
 
+/* On meshes a cut is bettered by long rows of moves that pay late, and moves are cheap;
+ * where nodes have many neighbours, swaps between all granules do that work afterwards.
+ */
 static icd_bisect_params bisect_params(icd_solve *s)
 {
-    static const icd_bisect_params BY_EFFORT[] = {
-        [ICD_EFFORT_LOW] = {NULL, 1, 2, 30},
-        [ICD_EFFORT_DEFAULT] = {NULL, 2, 1, 25},
-        [ICD_EFFORT_HIGH] = {NULL, 4, 4, 100},
-    };
-    icd_bisect_params params = BY_EFFORT[s->o.effort];
+    static const icd_bisect_params MESH = {NULL, 4, 4, 400}, LOW = {NULL, 1, 2, 30},
+                                   DEFAULT = {NULL, 2, 1, 25}, HIGH = {NULL, 4, 4, 100};
+    icd_bisect_params params = s->o.effort == ICD_EFFORT_LOW           ? LOW
+                               : s->g.ptr[s->g.n] <= (int64_t)8 * s->n ? MESH
+                               : s->o.effort == ICD_EFFORT_HIGH        ? HIGH
+                                                                       : DEFAULT;
     params.budget = &s->budget;
     return params;
 }
