@@ -130,7 +130,8 @@ static void refine_level(multilevel *m, const level *fine, const uint8_t *coarse
     icd_sides s;
     size_t before = m->work->used;
     for (int32_t v = 0; v < fine->graph.n; ++v) side[v] = coarse_side[fine->map[v]];
-    if (sides_init(&s, &fine->graph, m->target, m->work)) {
+    if (!icd_i_budget_over(m->params->budget) &&
+        sides_init(&s, &fine->graph, m->target, m->work)) {
         memcpy(s.side, side, (size_t)fine->graph.n);
         icd_i_sides_count(&s);
         icd_i_fm(&s, m->params->passes, m->params->patience, m->work);

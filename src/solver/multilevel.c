@@ -10,6 +10,7 @@ enum { SMALL = 512, SMALL_OFFERS = 20000, LOW_STEPS = 1 };
 
 /* A cautious guess; it decides about nothing but the first temperature. */
 static const double OFFERS_PER_S = 4e6;
+static const double SECONDS_PER_ENTRY = 4e-6;
 
 /* On meshes a cut is bettered by long rows of moves that pay late, and moves are cheap;
  * where nodes have many neighbours, swaps between all granules do that work afterwards.
@@ -50,8 +51,9 @@ static icd_anneal_params anneal_params(icd_solve *s, double share)
 static icd_status nest(icd_solve *s, const icd_bounds *coarse, const icd_bounds *fine,
                        double share, int32_t *order)
 {
-    icd_status status;
+    icd_status status = ICD_OK;
     uint64_t seed = (uint64_t)s->o.seed;
+    if (icd_i_budget_over(&s->budget)) return ICD_OK;
     icd_bisect_params bisect = bisect_params(s);
     icd_anneal_params anneal = anneal_params(s, share);
     icd_refine_params refine = {
@@ -62,9 +64,19 @@ static icd_status nest(icd_solve *s, const icd_bounds *coarse, const icd_bounds 
         .anneal = anneal.until > 0 || anneal.offers ? &anneal : NULL};
     if (s->o.effort > ICD_EFFORT_LOW)
         ICD_TRY(icd_i_split(s->ctx, &s->g, coarse, fine, &bisect, seed, order, NULL));
-    ICD_TRY(icd_i_refine(s->ctx, &s->g, &refine, order, &s->stats->iters));
+    if (!icd_i_budget_over(&s->budget))
+        ICD_TRY(icd_i_refine(s->ctx, &s->g, &refine, order, &s->stats->iters));
 done:
     return status;
+}
+
+/* Where the budget may end the recursion, what it leaves undivided should be no random
+ * order. A generous guess of the time it takes; it is a matter of the options, not of the
+ * clock. */
+static bool wants_sketch(const icd_solve *s)
+{
+    double seconds = SECONDS_PER_ENTRY * (double)s->g.ptr[s->g.n];
+    return s->o.effort == ICD_EFFORT_LOW || s->o.time_budget_s < seconds;
 }
 
 /* k_blocks slices of indices, in nodes. */
@@ -84,11 +96,11 @@ icd_status icd_i_multilevel(icd_solve *s, int32_t *order)
     ICD_TRY(slice_bounds(s, &slices));
     ICD_TRY(icd_i_bounds_cross(s->ctx, &slices, s->granule, &granules));
     ICD_TRY(icd_i_bounds_nest(s->ctx, &granules, s->n, quarter, &quarters));
-    if (s->o.effort == ICD_EFFORT_LOW)
+    if (wants_sketch(s))
         ICD_TRY(icd_i_sketch(s->ctx, &s->g, &s->budget, (uint64_t)s->o.seed, order));
     if (slices.count > 1) ICD_TRY(nest(s, NULL, &slices, 0.1, order));
     ICD_TRY(nest(s, slices.count > 1 ? &slices : NULL, &granules, 0.8, order));
-    if (s->o.effort > ICD_EFFORT_LOW)
+    if (s->o.effort > ICD_EFFORT_LOW && !icd_i_budget_over(&s->budget))
         ICD_TRY(icd_i_arrange(s->ctx, &s->g, &slices, &granules, &s->o, order));
     if (quarter < s->granule) ICD_TRY(nest(s, &granules, &quarters, 0.9, order));
 done:

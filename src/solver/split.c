@@ -4,7 +4,8 @@
 #include "base/threads.h"
 #include <string.h>
 
-/* Nodes begin..end-1 of a forest, to be divided at the boundaries first..last of `fine`. */
+/* Nodes begin..end-1 of a forest, to be divided at the boundaries first..last of `fine`.
+ */
 typedef struct part {
     int32_t first, last;
     int32_t begin, end;
@@ -308,7 +309,8 @@ icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coar
     splitter s = {.ctx = ctx, .fine = fine, .params = params, .seed = seed};
     if (g->n == 0) return ICD_OK;
     ICD_TRY(splitter_init(&s, g, coarse, order));
-    while (plan_children(&s)) ICD_TRY(divide_level(&s));
+    while (!icd_i_budget_over(params->budget) && plan_children(&s))
+        ICD_TRY(divide_level(&s));
     memcpy(order, s.now.order, (size_t)g->n * sizeof *order);
     for (int32_t p = 0; block_of && p < s.now.parts; ++p)
         for (int32_t k = s.now.part[p].begin; k < s.now.part[p].end; ++k)

@@ -39,7 +39,8 @@ void icd_i_bounds_spread(const icd_bounds *b, int32_t *block_of);
  * @param order      [in/out] node at slot
  * @param block_of   [out]    node -> block of `fine`; NULL: not asked for. The only
  * answer, and not an exact one, for nodes that take several slots (`coarse` NULL then)
- * @return ICD_OK (also when the budget is over: legal, but less searched) | ICD_ENOMEM
+ * @return ICD_OK (also when the budget is over: legal, but not divided to the end; then
+ * `block_of` names the first block of the part) | ICD_ENOMEM
  * @cost time O(nnz log(blocks)), memory O(nnz + n)
  * @det  any thread count: every part has its own random numbers
  */
