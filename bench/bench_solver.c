@@ -69,10 +69,11 @@ static int run_method(bench *b, const char *method)
     arrangement(b->w, perm, &la, &mloga);
     const icd_score *s = &stats.score;
     if (!strcmp(method, "metis")) b->metis64 = s->cut64;
-    printf("%-12s\t%9.4f\t%9.4f\t%.4f\t%.4f\t%.4f\t%8.4f\t%11.4g\t%.4f\t%7.3f\t%.4f\t%s\n",
-           method, seconds[b->repeats / 2], seconds[0], s->cut16, s->cut64, s->cut128, s->Q, s->C, la,
-           mloga, b->metis64 > 0 ? s->cut64 / b->metis64 : 0,
-           stats.timed_out ? "timed out" : stats.reason);
+    printf(
+        "%-12s\t%9.4f\t%9.4f\t%.4f\t%.4f\t%.4f\t%8.4f\t%11.4g\t%.4f\t%7.3f\t%.4f\t%s\n",
+        method, seconds[b->repeats / 2], seconds[0], s->cut16, s->cut64, s->cut128, s->Q,
+        s->C, la, mloga, b->metis64 > 0 ? s->cut64 / b->metis64 : 0,
+        stats.timed_out ? "timed out" : stats.reason);
     fflush(stdout);
     icd_perm_free(b->ctx, perm);
     return 0;
@@ -81,7 +82,8 @@ static int run_method(bench *b, const char *method)
 static int run_all(bench *b, int argc, char **argv)
 {
     int bad = 0;
-    printf("method\tseconds\tfastest\tcut16\tcut64\tcut128\tQ\tC\tLA\tMLogA\tratio\treason\n");
+    printf("method\tseconds\tfastest\tcut16\tcut64\tcut128\tQ\tC\tLA\tMLogA\tratio\treaso"
+           "n\n");
     for (int i = 0; i < argc; ++i) bad |= run_method(b, argv[i]);
     for (int32_t i = 0; argc == 0; ++i) {
         const char *name = icd_solver_method_name(i);

@@ -372,7 +372,8 @@ static icd_status search_window(icd_ctx *ctx, search *s, const float *saliency,
     icd_status status;
     const spending *e = spend + opts->effort;
     ICD_TRY(prepare(ctx, s, saliency, stride, first));
-    double work = 2. * s->m * (double)s->cols * (double)s->pitch;
+    double work =
+        fmax(1, 2. * s->m * (double)s->cols * (double)s->pitch); /* no rows: no work */
     double least = ROUNDING * s->best / (double)(s->cols / s->m + 1);
     stats->before += s->best;
     icd_i_rng_init(&s->rng, (uint64_t)opts->seed, (uint64_t)first);
