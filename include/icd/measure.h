@@ -32,6 +32,7 @@ typedef struct icd_measure_opts {
     double ci_half_width; /**< stop when every compared CI is narrower than this share */
     double timeout_s;     /**< stop then at the latest (once min_blocks are in) */
     int64_t seed;         /**< of the bootstrap */
+    int32_t threads;      /**< of the measuring process; 0: one per CPU */
     icd_strings ncu_metrics; /**< (seed) names of Nsight Compute metrics */
     double power_sample_hz;  /**< (seed) */
 } icd_measure_opts;

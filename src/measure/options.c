@@ -16,6 +16,9 @@ static const icd_option ROW[] = {
      "stop then, once the least number of blocks is in"},
     {"seed", FIELD(seed), ICD_OPTION_INT64, "42", 0, 9e15, NULL, NULL,
      "seed of the bootstrap"},
+    {"threads", FIELD(threads), ICD_OPTION_INT, "0", 0, 1024, NULL, NULL,
+     "threads of the measuring process; 0: one per CPU. A CPU left free makes quieter "
+     "samples"},
     {"ncu_metrics", FIELD(ncu_metrics), ICD_OPTION_LIST, "lts__t_sector_hit_rate.pct", 0,
      0, NULL, NULL, "metrics read by Nsight Compute"},
     {"power_sample_hz", FIELD(power_sample_hz), ICD_OPTION_REAL, "10", 0.1, 1000, NULL,

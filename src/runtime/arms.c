@@ -27,6 +27,7 @@ static const arm_spec SPEC[ICD_ARMS_MAX] = {
     {"random", "control", ICD_KERNEL_AUTO, ORDER_RANDOM},
     {"linear A/A", "control", ICD_KERNEL_AUTO, ORDER_NONE},
     {"dense pi1", "control", ICD_KERNEL_DENSE, ORDER_PI1},
+    {"dense random", "control", ICD_KERNEL_DENSE, ORDER_RANDOM},
 };
 
 /* A control order of one group, solved like pi1 but by a named method. */

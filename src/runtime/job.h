@@ -59,7 +59,7 @@ typedef struct icd_job_arm {
     icd_layout *layout;
 } icd_job_arm;
 
-enum { ICD_ARMS_MAX = 8, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 12 };
+enum { ICD_ARMS_MAX = 9, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 12 };
 
 /** One equality that must hold. */
 typedef struct icd_job_check {

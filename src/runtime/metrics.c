@@ -153,7 +153,7 @@ static json_t *comparison_rows(icd_job *job)
             json_array_append_new(list,
                                   comparison_row(job, job->arm[i].name, "iterative"));
     if (job->arms == ICD_ARMS_MAX)
-        json_array_append_new(list, comparison_row(job, "dense", "dense pi1"));
+        json_array_append_new(list, comparison_row(job, "dense random", "dense pi1"));
     icd_ctx_clear(job->ctx);
     return list;
 }
@@ -326,8 +326,9 @@ static json_t *environment(const icd_job *job)
     icd_i_hash_hex(job->state.config_hash, hash);
     return json_pack("{s:s,s:s,s:i,s:s,s:s,s:s}", "cpu", cpu, "isa",
                      icd_i_isa_name(icd_i_cpu_best()), "threads",
-                     (int)icd_ctx_threads(job->ctx), "version", icd_version(), "clocks",
-                     "unlocked", "config_hash", hash);
+                     (int)(job->config->measure.threads ? job->config->measure.threads
+                                                        : icd_ctx_threads(job->ctx)),
+                     "version", icd_version(), "clocks", "unlocked", "config_hash", hash);
 }
 
 static json_t *overhead(const icd_job *job)

@@ -116,10 +116,16 @@ static icd_status wait_worker(icd_job *job, pid_t pid)
 
 static icd_status run_worker(icd_job *job)
 {
-    const char *argv[WORKER_ARGS_MAX + 2] = {0};
+    const char *argv[WORKER_ARGS_MAX + 4] = {0};
+    char threads[16];
     int n = 0;
     pid_t pid = 0;
     for (; job->opts.worker[n] && n < WORKER_ARGS_MAX; n++) argv[n] = job->opts.worker[n];
+    if (job->config->measure.threads > 0) {
+        snprintf(threads, sizeof threads, "%d", job->config->measure.threads);
+        argv[n++] = "--threads";
+        argv[n++] = threads;
+    }
     argv[n] = icd_i_rundir_root(job->dir);
     int err = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ);
     if (err)

@@ -91,7 +91,7 @@ static icd_status second_line(icd_job *job)
 static icd_status third_line(icd_job *job, const icd_comparison *aa)
 {
     icd_comparison dense;
-    icd_status status = compare(job, "dense", "dense pi1", &dense);
+    icd_status status = compare(job, "dense random", "dense pi1", &dense);
     if (status != ICD_OK) return status;
     snprintf(job->verdict[2], sizeof job->verdict[2],
              "Controls: A/A %+.2f %% (%s), dense with and without pi1 %+.2f %% (%s); L2 "
