@@ -94,9 +94,8 @@ static icd_status third_line(icd_job *job, const icd_comparison *aa)
     icd_status status = compare(job, "dense random", "dense pi1", &dense);
     if (status != ICD_OK) return status;
     snprintf(job->verdict[2], sizeof job->verdict[2],
-             "Controls: A/A %+.2f %% (%s), dense with and without pi1 %+.2f %% (%s); L2 "
-             "and energy "
-             "absent here (see the report)",
+             "Controls: A/A %+.2f %% (%s); dense under pi1 against dense under a random "
+             "order %+.2f %% (%s); L2 and energy absent here (see the report)",
              100 * aa->delta, icd_verdict_name(aa->verdict), 100 * dense.delta,
              icd_verdict_name(dense.verdict));
     return ICD_OK;
