@@ -103,9 +103,11 @@ static icd_status show(cli_app *app, const icd_perm *perm, const icd_solver_stat
            s->elapsed_s, s->method, s->reason);
     printf("  %-28s %8s    %8s\n", "", arg.prev ? "previous" : "identity", "now");
     if (sets) show_line("T, granules touched", s->start.T, s->score.T, "1 is perfect");
-    show_line("cut between granules", s->start.cut, s->score.cut, "lower is better");
-    show_line("C, normalised", s->start.Cn, s->score.Cn, "lower is better");
-    show_line("Q, modularity", s->start.Q, s->score.Q, "higher is better");
+    if (app->positionals) {
+        show_line("cut between granules", s->start.cut, s->score.cut, "lower is better");
+        show_line("C, normalised", s->start.Cn, s->score.Cn, "lower is better");
+        show_line("Q, modularity", s->start.Q, s->score.Q, "higher is better");
+    }
     printf("granule %d, %s slots changed%s\nwritten: %s\n", g, cli_count(s->moved, moved),
            s->timed_out ? "; the time budget ended the search early" : "", arg.out);
     return ICD_OK;
