@@ -13,14 +13,19 @@ typedef struct icd_page {
     icd_ctx *ctx;
     icd_text text;
     icd_status status;
-    const json_t *metrics; /**< metrics.json */
-    const char *dir;       /**< run directory */
+    const json_t
+        *metrics;    /**< metrics.json: whatever it holds, nothing is taken on trust */
+    const char *dir; /**< run directory */
 } icd_page;
 
-/** Markup as it is. */
+/** Markup and numbers of our own. Strings of the run go through icd_i_page_text. */
 void icd_i_page_put(icd_page *page, const char *fmt, ...) ICD_PRINTF(2, 3);
 
-/** Text with &, <, > and quotes escaped; NULL prints nothing. */
+/** Markup of any length, as it is. */
+void icd_i_page_raw(icd_page *page, const char *markup);
+
+/** Text with &, <, > and both quotes escaped, for content and quoted attributes alike.
+ * Control characters become U+FFFD, text beyond 2000 bytes an ellipsis; NULL: nothing. */
 void icd_i_page_text(icd_page *page, const char *text);
 
 /** <h2> and the anchor of a section. */
@@ -31,26 +36,62 @@ void icd_i_page_section(icd_page *page, const char *id, const char *title);
 void icd_i_page_table(icd_page *page, const char *caption, const char *columns);
 void icd_i_page_table_end(icd_page *page);
 
-/** One <td>: text, a number with `decimals`, a percentage, a count; NaN prints a dash. */
+/** A row and its first cell, which names it (<th scope=row>). */
+void icd_i_page_row(icd_page *page, const char *name);
+void icd_i_page_row_end(icd_page *page);
+
+/** One <td>: text, a number with `decimals`, a share as a percentage, a count. */
 void icd_i_page_cell(icd_page *page, const char *text);
 void icd_i_page_number(icd_page *page, double value, int decimals);
 void icd_i_page_percent(icd_page *page, double share, int decimals);
 void icd_i_page_count(icd_page *page, double value);
 
-/** Numbers and strings of JSON with a default where they are missing. */
+/** The number itself, a dash where there is none; beyond 1e15 with an exponent. */
+void icd_i_page_real(icd_page *page, double value, int decimals);
+
+/** A {"value","low","high","provenance","reason"} as <td>: "1.20 [1.10, 1.30]", its
+ * provenance unless MEASURED, or "absent" with the reason behind it. */
+void icd_i_page_metric(icd_page *page, const json_t *metric, int decimals);
+
+/** The value of a metric; NaN where it is missing or said to be ABSENT. */
+double icd_i_metric_value(const json_t *metric);
+
+/** Numbers and strings of JSON; NaN and "" where they are missing or of another type. */
 double icd_i_get_real(const json_t *object, const char *key);
 const char *icd_i_get_string(const json_t *object, const char *key);
+bool icd_i_get_bool(const json_t *object, const char *key);
+
+/** The member of metrics.json; NULL where it is missing. */
+const json_t *icd_i_page_get(const icd_page *page, const char *key);
+
+/** The row of "arms" with this name; NULL: none. */
+const json_t *icd_i_page_arm(const icd_page *page, const char *name);
+
+/** The row of "comparisons" that sets b against a; NULL: none. */
+const json_t *icd_i_page_comparison(const icd_page *page, const char *a, const char *b);
+
+/** "good" for FASTER, "bad" for SLOWER, else "": a class that style.c knows. */
+const char *icd_i_verdict_class(const char *verdict);
+
+/** The style sheet, in pieces; the last is NULL. */
+extern const char *const ICD_I_PAGE_STYLE[];
 
 /** The sections, in the order of the page; each reads page->metrics. */
 void icd_i_section_verdict(icd_page *page);
 void icd_i_section_arms(icd_page *page);
-void icd_i_section_linears(icd_page *page);
+void icd_i_section_layers(icd_page *page);
 void icd_i_section_orders(icd_page *page);
 void icd_i_section_checks(icd_page *page);
 void icd_i_section_environment(icd_page *page);
 
-/** W under an order, sampled to a square picture; `label` is its text alternative. */
-void icd_i_svg_heat(icd_page *page, const char *w_path, const char *perm_path,
-                    const char *axis, const char *label);
+/**
+ * W of an axis as two pictures on one colour scale: in the order it is stored in, and in
+ * the order that was found. Where a file does not fit or is missing, a sentence says so.
+ * @param local [in] W_after.csr.npz and pi1 of a consumer, else W.csr.npz and pi0
+ */
+void icd_i_heat_pair(icd_page *page, const char *axis, bool local);
+
+/** report.csv: one line per arm (docs/artifacts.md). */
+void icd_i_csv(icd_page *page);
 
 #endif
