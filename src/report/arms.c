@@ -154,7 +154,7 @@ static void latency_chart(icd_page *page, const json_t *arms)
         scale_include(&s, icd_i_get_real(lat, "high"));
     }
     if (!scale_fit(&s)) return;
-    icd_i_page_raw(page, "<h3>Time of a step</h3>\n<div class=chart role=img "
+    icd_i_page_raw(page, "<h3>Time of a step</h3>\n<div class=\"chart short\" role=img "
                          "aria-label=\"Mean latency of every arm with its 95 percent "
                          "interval; the table of arms has the same numbers\">\n");
     json_array_foreach(arms, i, arm) latency_row(page, arm, &s);
@@ -188,8 +188,8 @@ static void arms_table(icd_page *page, const json_t *arms)
     icd_i_page_table(page,
                      "Arms: mean per step with the 95 % interval of the mean; values are "
                      "MEASURED unless they say otherwise",
-                     "arm|role|kernel|#mean ms|#p50|#p95|#tokens/s|#L2 hit "
-                     "%|#J/token|#samples|#steps a sample|#live granules|#packed MB");
+                     "arm|role|kernel|#mean ms|#p50|#p95|#tokens/s|#L2 %|"
+                     "#J/token|#samples|#burst|#live|#MB");
     json_array_foreach(arms, i, arm) arm_row(page, arm);
     icd_i_page_table_end(page);
 }
@@ -251,8 +251,9 @@ void icd_i_section_arms(icd_page *page)
     }
     icd_i_page_raw(page,
                    "<p>Every arm computes the same numbers from the same masks; only the "
-                   "order of memory and the kernel differ. <em>dense</em> cannot see a "
-                   "permutation and is the negative control, <em>linear A/A</em> is a "
+                   "order of memory and the kernel differ. <em>dense pi1</em> and <em>dense "
+                   "random</em> are the negative control: both pay for writing through an "
+                   "order, and a dense kernel cannot tell which. <em>linear A/A</em> is a "
                    "second copy of <em>linear</em>.</p>\n");
     changes_chart(page, rows);
     latency_chart(page, arms);

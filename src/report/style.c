@@ -23,16 +23,16 @@ const char *const ICD_I_PAGE_STYLE[] = {
     ".verdict{background:var(--box);border-left:5px solid var(--iterative);padding:.6rem 1rem}"
     ".verdict p{margin:.2rem 0}.verdict .first{font-size:1.15rem;font-weight:600}\n",
     ".cause{border-left:5px solid var(--bad);padding:.2rem 1rem}\n",
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(11.5rem,1fr));gap:.6rem;"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(14rem,1fr));gap:.6rem;"
     "margin:1rem 0}.tiles div{background:var(--box);padding:.5rem .8rem;display:flex;"
     "flex-direction:column}.tiles dt{font-size:.8rem}.tiles dd{margin:0}"
-    ".tiles .big{font-size:1.35rem;font-weight:600;font-variant-numeric:tabular-nums}"
+    ".tiles .big{font-size:1.2rem;font-weight:600;font-variant-numeric:tabular-nums}"
     ".tiles small{line-height:1.35}\n",
     "nav a{margin-right:1rem;white-space:nowrap}\n",
     ".good{color:var(--good)}.bad{color:var(--bad)}.absent{font-style:italic}\n",
     ".scroll{overflow-x:auto;overflow-wrap:normal}table{border-collapse:collapse;"
-    "font-size:.86rem;margin:.4rem 0}caption{text-align:left;padding:.3rem 0}"
-    "td,th{padding:.22rem .6rem;border-bottom:1px solid var(--line);text-align:left;"
+    "font-size:.84rem;margin:.4rem 0}caption{text-align:left;padding:.3rem 0}"
+    "td,th{padding:.22rem .45rem;border-bottom:1px solid var(--line);text-align:left;"
     "vertical-align:top;max-width:24rem;overflow-wrap:break-word}tbody th{font-weight:400}"
     "td.n,th.n{text-align:right}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}\n",
     "summary{cursor:pointer;color:var(--iterative);margin:.6rem 0}\n",
@@ -68,10 +68,13 @@ const char *const ICD_I_PAGE_STYLE[] = {
     ".facts{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;"
     "font-size:.9rem}.facts dd{margin:0}pre{background:var(--box);padding:.6rem;"
     "overflow-x:auto;white-space:pre-wrap}\n",
-    "@media(max-width:44rem){.row,.dense .row{grid-template-columns:7rem 1fr;gap:0 .6rem;"
+    "@media(max-width:44rem){.tiles{grid-template-columns:repeat(auto-fit,minmax(10rem,"
+    "1fr))}.tiles .big{font-size:1.1rem}.row{grid-template-columns:7rem 1fr;gap:0 .6rem;"
     "padding-bottom:.25rem}.row .value{grid-column:2}.axis{padding-bottom:0}"
-    ".track{margin-right:.6rem}.dense .row{grid-template-columns:6.5rem 1fr 5.6rem;"
-    "padding:0}.dense .row .value{grid-column:auto}.dense .track{margin-right:0}}\n",
+    ".axis b:nth-child(even){display:none}.track{margin-right:.6rem}"
+    ".short .row,.dense .row{grid-template-columns:6.2rem 1fr 5.2rem;padding:0}"
+    ".short .value,.dense .value{grid-column:auto!important;white-space:nowrap}"
+    ".dense .row{font-size:.7rem}.dense .track{margin-right:0}}\n",
     "@media print{body{max-width:none;font-size:11px}h2,h3,caption{break-after:avoid}"
     "figure,.row,tr,.tiles div{break-inside:avoid}table{font-size:8px}td,th{padding:.1rem "
     ".3rem}.scroll{overflow:visible}summary{display:none}"
