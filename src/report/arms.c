@@ -249,12 +249,12 @@ void icd_i_section_arms(icd_page *page)
         icd_i_page_raw(page, "<p>No arm was built: nothing was measured.</p>\n");
         return;
     }
-    icd_i_page_raw(page,
-                   "<p>Every arm computes the same numbers from the same masks; only the "
-                   "order of memory and the kernel differ. <em>dense pi1</em> and <em>dense "
-                   "random</em> are the negative control: both pay for writing through an "
-                   "order, and a dense kernel cannot tell which. <em>linear A/A</em> is a "
-                   "second copy of <em>linear</em>.</p>\n");
+    icd_i_page_raw(
+        page, "<p>Every arm computes the same numbers from the same masks; only the "
+              "order of memory and the kernel differ. <em>dense pi1</em> and <em>dense "
+              "random</em> are the negative control: both pay for writing through an "
+              "order, and a dense kernel cannot tell which. <em>linear A/A</em> is a "
+              "second copy of <em>linear</em>.</p>\n");
     changes_chart(page, rows);
     latency_chart(page, arms);
     arms_table(page, arms);
