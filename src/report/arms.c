@@ -79,8 +79,9 @@ static void change_row(icd_page *page, const json_t *row, const scale *s)
     if (isfinite(delta))
         icd_i_page_put(page, "<i class=\"dot %s\" style=\"left:%.2f%%\"></i>", class,
                        place(s, delta));
-    icd_i_page_raw(page, delta > 0 ? "</span><span class=value>+"
-                                   : "</span><span class=value>");
+    icd_i_page_raw(page, delta > 0 && isfinite(100 * delta)
+                             ? "</span><span class=value>+"
+                             : "</span><span class=value>");
     icd_i_page_real(page, 100 * delta, 1);
     icd_i_page_put(page, "&nbsp;%% <small class=\"%s\">", class);
     icd_i_page_text(page, verdict);

@@ -37,10 +37,10 @@ static void stages_table(icd_page *page, const json_t *rows)
 
 static void overhead_line(icd_page *page, const json_t *overhead)
 {
-    double share = icd_i_get_real(overhead, "event_share");
-    if (!isfinite(share)) return;
+    double percent = 100 * icd_i_get_real(overhead, "event_share");
+    if (!isfinite(percent)) return;
     icd_i_page_raw(page, "<p class=note>Events cost ");
-    icd_i_page_put(page, "%.2g&nbsp;%% of the run's time (", 100 * share);
+    icd_i_page_put(page, "%.2g&nbsp;%% of the run's time (", percent);
     icd_i_page_real(page, icd_i_get_real(overhead, "events"), 0);
     icd_i_page_raw(page, " of them).</p>\n");
 }

@@ -62,10 +62,12 @@ void icd_i_page_text(icd_page *page, const char *text)
 {
     if (!text) return;
     size_t length = printed_length(text);
-    for (size_t i = 0; i < length && page->status == ICD_OK; i++) {
-        const char *escaped = entity(text[i]);
-        page->status = escaped ? icd_i_text_puts(page->ctx, &page->text, escaped)
-                               : icd_i_text_add(page->ctx, &page->text, text + i, 1);
+    for (size_t i = 0, plain = 0; i < length; i++, plain = i) {
+        while (i < length && !entity(text[i])) i++;
+        if (page->status == ICD_OK)
+            page->status = icd_i_text_add(page->ctx, &page->text, text + plain,
+                                          (int64_t)(i - plain));
+        if (i < length) icd_i_page_raw(page, entity(text[i]));
     }
     if (text[length]) icd_i_page_raw(page, "&hellip;");
 }
@@ -135,7 +137,7 @@ void icd_i_page_percent(icd_page *page, double share, int decimals)
 {
     icd_i_page_raw(page, "<td class=n>");
     icd_i_page_real(page, 100 * share, decimals);
-    icd_i_page_raw(page, isfinite(share) ? "&nbsp;%</td>" : "</td>");
+    icd_i_page_raw(page, isfinite(100 * share) ? "&nbsp;%</td>" : "</td>");
 }
 
 void icd_i_page_count(icd_page *page, double value)

@@ -103,7 +103,7 @@ static void absent_tile(icd_page *page, const char *label, const char *reason)
 
 static void signed_percent(icd_page *page, double share)
 {
-    if (share > 0) icd_i_page_raw(page, "+");
+    if (share > 0 && isfinite(100 * share)) icd_i_page_raw(page, "+");
     icd_i_page_real(page, 100 * share, 1);
 }
 
