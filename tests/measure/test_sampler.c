@@ -180,22 +180,34 @@ static void csv_round_trip(void **state)
 
 static void damaged_csv_is_refused(void **state)
 {
+    static const char HEAD[] = "block,arm,position,t_start_s,lat_ms,burst\n";
     static const char *const BAD[] = {
-        "block,arm\n0,a,0,0,1\n",
-        "block,arm\n0,a,0,0,1,1\n1,b,0,0,1,1\n",
-        "block,arm\n0,a,0,0,1,1\n0,a,1,0,1,1\n",
-        "block,arm\n0,a,0,0,-1,1\n",
-        "block,arm\n0,a,0,0,1,1\n0,b,1,0,1,1\n1,a,0,0,1,1\n",
+        "0,a,0,0,1\n",
+        "0,a,0,0,1,1,1\n",
+        "0,a,0,0,1,1\n1,b,0,0,1,1\n",
+        "0,a,0,0,1,1\n0,a,1,0,1,1\n",
+        "0,a,0,0,-1,1\n",
+        "0,a,0,0,inf,1\n",
+        "0,a,0,0,1,1\n0,b,1,0,1,1\n1,a,0,0,1,1\n",
+        "0,a,0,0,1,1\n1,a,0,0,1,2\n",
+        "0,a,0,0,1,1\n9223372036854775807,a,0,0,1,1\n",
+        "1,a,0,0,1,1\n",
+        "0,a,0,0,1,1",
         "",
     };
+    char text[256];
     const char *path = icd_test_path("bad.csv");
     (void)state;
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
         icd_samples *s = NULL;
-        assert_ok(ctx, icd_i_file_write(ctx, path, BAD[i], strlen(BAD[i])));
+        snprintf(text, sizeof text, "%s%s", HEAD, BAD[i]);
+        assert_ok(ctx, icd_i_file_write(ctx, path, text, strlen(text)));
         assert_fails(ctx, ICD_EDATA, "bad.csv:", icd_samples_read(ctx, path, &s));
         assert_null(s);
     }
+    assert_ok(ctx, icd_i_file_write(ctx, path, "0,a,0,0,1,1\n", 12));
+    assert_fails(ctx, ICD_EDATA,
+                 "bad.csv:1:", icd_samples_read(ctx, path, &(icd_samples *){0}));
 }
 
 static void absent_readings_say_why(void **state)

@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+"""Writes the seeds of corpus/samples and corpus/wordpiece."""
+import pathlib
+
+OUT = pathlib.Path(__file__).parent / "corpus"
+HEAD = "block,arm,position,t_start_s,lat_ms,burst\n"
+STOPPED = "# stopped: the time limit of 75 s was reached; elapsed_s: 75.25\n"
+TWO = ("0,linear,0,0.1,1.5,2\n0,iterative,1,0.2,1.25,3\n"
+       "1,iterative,0,0.3,1.5,3\n1,linear,1,0.4,1.75,2\n")
+
+SAMPLES = {
+    "two.csv": HEAD + STOPPED + TWO,
+    "plain.csv": HEAD + TWO,
+    "cut.csv": HEAD + TWO[:-4],
+    "half-block.csv": HEAD + TWO[:TWO.rindex("1,linear")],
+    "no-head.csv": TWO,
+    "twice.csv": HEAD + "0,linear,0,0,1,1\n0,linear,1,0,1,1\n",
+    "second-block-only.csv": HEAD + "1,linear,0,0,1,1\n",
+    "huge-block.csv": HEAD + "0,linear,0,0,1,1\n9223372036854775807,linear,0,0,1,1\n",
+    "other-burst.csv": HEAD + "0,linear,0,0,1,1\n1,linear,0,0,1,2\n",
+    "not-finite.csv": HEAD + "0,linear,0,nan,inf,1\n",
+    "negative.csv": HEAD + "0,linear,-1,0,-1,0\n",
+    "empty-lines.csv": HEAD + "\n\n0,linear,0,0,1,1\n",
+    "zero-byte.csv": HEAD + "0,li\0near,0,0,1,1\n",
+    "stopped.csv": HEAD + "# stopped: ; elapsed_s: nan\n# stopped: x\n0,a,0,0,1,1\n",
+    "nothing.csv": "",
+}
+
+# A vocabulary, a zero byte, a text. The first byte is a digit: odd keeps upper case.
+VOCABULARY = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nun\n##aff\n##able\nthe\ne\n##e\n.\n!\n\u4e2d\n##\n"
+WORDPIECE = {
+    "words": b"0" + VOCABULARY.encode() + b"\0The unaffable, unaffable! [SEP] x",
+    "cased": b"1" + VOCABULARY.encode() + b"\0The the",
+    "unicode": b"0" + VOCABULARY.encode() + "\0É\u0301\u4e2d\u6587 \ufffd\u200d\u00a0\U0010ffff ß".encode(),
+    "broken": b"0" + VOCABULARY.encode() + b"\0\xc3\xe2\x82 \xff\xfe\xed\xa0\x80e\xc0\xaf",
+    "long-word": b"0" + VOCABULARY.encode() + b"\0" + b"e" * 130,
+    "zero-in-text": b"0" + VOCABULARY.encode() + b"\0a\0b",
+    "crlf": b"0" + VOCABULARY.replace("\n", "\r\n").encode() + b"\0the",
+    "no-special": b"0[PAD]\nthe\n\0the",
+    "no-text": b"0" + VOCABULARY.encode(),
+    "twice": b"0[UNK]\n[CLS]\n[SEP]\na\na\na\n\0a aa",
+    "nothing": b"",
+}
+
+
+def main():
+    for name, text in SAMPLES.items():
+        write("samples", name, text.encode())
+    for name, data in WORDPIECE.items():
+        write("wordpiece", name, data)
+
+
+def write(folder, name, data):
+    path = OUT / folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
