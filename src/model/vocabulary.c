@@ -1,6 +1,5 @@
 #include "model/vocabulary.h"
 
-#include "base/file.h"
 #include "base/hash.h"
 
 #include <string.h>
@@ -49,14 +48,13 @@ static int64_t count_lines(const char *text, size_t size)
     return lines;
 }
 
-icd_status icd_i_vocabulary_read(icd_ctx *ctx, const char *path, icd_vocabulary *v)
+icd_status icd_i_vocabulary_take(icd_ctx *ctx, char *lines, size_t size,
+                                 const char *place, icd_vocabulary *v)
 {
-    icd_status status;
-    size_t size = 0;
-    *v = (icd_vocabulary){0};
-    ICD_TRY(icd_i_file_read(ctx, path, &v->lines, &size));
+    icd_status status = ICD_OK;
+    *v = (icd_vocabulary){.lines = lines};
     if (size > INT32_MAX / 4) {
-        status = icd_i_fail(ctx, ICD_EDATA, path, NULL,
+        status = icd_i_fail(ctx, ICD_EDATA, place, NULL,
                             "found %zu bytes, expected a vocabulary of at most %d", size,
                             INT32_MAX / 4);
         goto done;

@@ -23,8 +23,12 @@ typedef struct icd_vocabulary {
     int32_t longest; /**< bytes of the longest token */
 } icd_vocabulary;
 
-/** @return ICD_OK | ICD_EIO | ICD_EDATA too many lines | ICD_ENOMEM */
-icd_status icd_i_vocabulary_read(icd_ctx *ctx, const char *path, icd_vocabulary *v);
+/**
+ * @param lines [in] from icd_i_alloc; taken over, on error too
+ * @return ICD_OK | ICD_EDATA too many bytes | ICD_ENOMEM
+ */
+icd_status icd_i_vocabulary_take(icd_ctx *ctx, char *lines, size_t size,
+                                 const char *place, icd_vocabulary *v);
 void icd_i_vocabulary_release(icd_ctx *ctx, icd_vocabulary *v);
 
 /** The id of a piece of a word, `inside` it or at its beginning; -1: not in the

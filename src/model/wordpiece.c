@@ -1,4 +1,4 @@
-#include <icd/tokenizer.h>
+#include "model/wordpiece.h"
 
 #include "base/file.h"
 #include "base/json.h"
@@ -47,22 +47,39 @@ static icd_status check_special(icd_ctx *ctx, const icd_tokenizer *t, const char
     return ICD_OK;
 }
 
-icd_status icd_tokenizer_open(icd_ctx *ctx, const char *model_dir, icd_tokenizer **out)
+icd_status icd_i_tokenizer_take(icd_ctx *ctx, char *lines, size_t size, bool lower,
+                                const char *place, icd_tokenizer **out)
 {
-    icd_status status;
     icd_tokenizer *t = NULL;
-    char *path = NULL;
     *out = NULL;
-    ICD_TRY(ICD_ALLOC(ctx, 1, &t));
-    ICD_TRY(icd_i_path_join(ctx, model_dir, "vocab.txt", &path));
-    ICD_TRY(icd_i_vocabulary_read(ctx, path, &t->vocabulary));
-    ICD_TRY(check_special(ctx, t, path));
-    ICD_TRY(read_lower(ctx, model_dir, &t->lower));
+    icd_status status = ICD_ALLOC(ctx, 1, &t);
+    if (status != ICD_OK) {
+        icd_i_free(ctx, lines);
+        return status;
+    }
+    t->lower = lower;
+    ICD_TRY(icd_i_vocabulary_take(ctx, lines, size, place, &t->vocabulary));
+    ICD_TRY(check_special(ctx, t, place));
     t->unknown = icd_tokenizer_id(t, "[UNK]");
     *out = t;
     t = NULL;
 done:
     icd_tokenizer_free(ctx, t);
+    return status;
+}
+
+icd_status icd_tokenizer_open(icd_ctx *ctx, const char *model_dir, icd_tokenizer **out)
+{
+    icd_status status;
+    char *path = NULL, *lines = NULL;
+    size_t size = 0;
+    bool lower = true;
+    *out = NULL;
+    ICD_TRY(icd_i_path_join(ctx, model_dir, "vocab.txt", &path));
+    ICD_TRY(read_lower(ctx, model_dir, &lower));
+    ICD_TRY(icd_i_file_read(ctx, path, &lines, &size));
+    status = icd_i_tokenizer_take(ctx, lines, size, lower, path, out);
+done:
     icd_i_free(ctx, path);
     return status;
 }
