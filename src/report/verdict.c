@@ -176,6 +176,8 @@ static void tiles(icd_page *page)
                 icd_i_get_real(iterative, "bytes") / 1e6, 2, "MB",
                 "linear &rarr; iterative");
     comparison_tile(page, "Control A/A: must be 0", "linear", "linear A/A");
+    if (icd_i_page_comparison(page, "dense random", "dense pi1"))
+        comparison_tile(page, "Control dense: must be 0", "dense random", "dense pi1");
     if (isfinite(cosine)) {
         tile(page, "Outputs", "");
         icd_i_page_real(page, cosine, 4);
