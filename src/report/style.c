@@ -7,7 +7,7 @@ const char *const ICD_I_PAGE_STYLE[] = {
     ":root{color-scheme:light dark;--ink:#1d2430;--soft:#566072;--line:#d9dee7;"
     "--paper:#fff;"
     "--box:#f4f6fa;--grid:#e3e7ee;--linear:#5f6f8c;--iterative:#0b6bcb;--other:#b3610b;"
-    "--control:#8792a5;--good:#0a7d3c;--bad:#b3261e}\n",
+    "--control:#7a869b;--good:#0a7d3c;--bad:#b3261e}\n",
     "@media screen and (prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#a3adbf;"
     "--line:#343b48;"
     "--paper:#14171d;--box:#1d222b;--grid:#2a303b;--linear:#a3b1cb;--iterative:#5aa9ff;"
