@@ -99,9 +99,14 @@ typedef struct icd_model icd_model;
 
 /** What a runner must know of an architecture; fields that do not apply are 0. */
 typedef struct icd_model_config {
-    int64_t layers, hidden, inner, heads, vocab, positions, types;
-    double norm_eps;
-    char act[16]; /**< "gelu" or "relu" */
+    int64_t layers, hidden, vocab;
+    int64_t inner; /**< FFN; mamba: d_inner */
+    int64_t heads, positions, types;
+    int64_t kv_heads, head_dim;   /**< decoder */
+    int64_t state, dt_rank, conv; /**< mamba: d_state, dt_rank, d_conv */
+    double norm_eps, rope_theta;
+    bool tied;    /**< the head is the embedding */
+    char act[16]; /**< "gelu", "relu" or "silu" */
 } icd_model_config;
 
 /**

@@ -15,6 +15,14 @@ extern "C" {
 
 typedef enum icd_run_dtype { ICD_RUN_F32, ICD_RUN_INT8 } icd_run_dtype;
 
+/** What a step of a generative model (mamba, decoder) does. */
+typedef enum icd_run_phase {
+    ICD_PHASE_PREFILL, /**< all tokens of the batch from an empty state */
+    ICD_PHASE_DECODE /**< the last token of every sequence, after the state of the tokens
+                        before it; the state is made once and kept as it is, so that every
+                        step does the same work */
+} icd_run_phase;
+
 /** One batch of real input: token ids for `bert`, rows of activations for `ffn`.
  * Borrowed. */
 typedef struct icd_batch {
@@ -28,7 +36,8 @@ typedef struct icd_batch {
 /** What a step computed; borrowed from the runner, valid until its next step. */
 typedef struct icd_output {
     const float *hidden; /**< [tokens x width], last hidden state in checkpoint order of
-                            its axis */
+                            its axis (language models: after the final norm); decode: one
+                            token a sequence */
     int64_t tokens, width;
     const float *pooled; /**< [batch x width]; NULL where the model has no pooler */
     int64_t batch;
@@ -42,6 +51,8 @@ typedef struct icd_runner_opts {
     int64_t batch;  /**< sequences per step */
     int64_t seq;    /**< tokens per sequence */
     int32_t vector; /**< rows of a kernel's row block; set from kernel.vector, 0: 64 */
+    int32_t phase;  /**< icd_run_phase */
+    int64_t page;   /**< decoder: tokens of one page of the KV cache */
 } icd_runner_opts;
 
 extern const icd_option_table icd_runner_table;
@@ -86,6 +97,31 @@ void icd_runner_free(icd_ctx *ctx, icd_runner *runner);
  */
 icd_status icd_runner_step(icd_ctx *ctx, icd_runner *runner, const icd_batch *batch,
                            icd_output *out);
+
+/** Width of the head's output: vocabulary or classes; 0 where the model has no head. */
+int64_t icd_runner_outputs(const icd_runner *runner);
+
+/**
+ * Head outputs (logits) of rows first .. first + count - 1 of the last step's `hidden`
+ * (encoder classifiers: of its sequences).
+ * @param out [out] [count x icd_runner_outputs], in checkpoint order
+ * @return ICD_OK | ICD_EUNSUPPORTED no head | ICD_EINVAL rows that the last step did not
+ * compute
+ */
+icd_status icd_runner_logits(icd_ctx *ctx, icd_runner *runner, int64_t first,
+                             int64_t count, float *out);
+
+/**
+ * Decodes one more token of every sequence of the last step (a prefill, or the decode
+ * before).
+ * @param ids  [in] [batch]
+ * @param keep [in] false: the state stays as it was before this token
+ * @return ICD_OK | ICD_EUNSUPPORTED the architecture keeps no state | ICD_EINVAL no
+ * prefill yet, ids outside the vocabulary, sequences longer than the capacity
+ * @det    the same values as a prefill of the longer sequences, up to f32 rounding
+ */
+icd_status icd_runner_decode(icd_ctx *ctx, icd_runner *runner, const int32_t *ids,
+                             bool keep, icd_output *out);
 
 /** The linears of a model, in order of execution; one block of the caller's
  * (icd_mem_free). */

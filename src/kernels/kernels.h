@@ -37,6 +37,12 @@
  * - layer_norm: y = (v - mean) / sqrt(var + eps) * gain + bias, v = x + residual (NULL:
  *   x); y may be x.
  *
+ * - rms_norm: y = v / sqrt(mean(v^2) + eps) * gain, v = x + residual (NULL: x); y may be
+ *   x.
+ *
+ * - silu: x / (1 + e^-x), within 4 ulp down to -87, where it is 0. mul_silu: x *=
+ *   silu(gate); x may not be gate.
+ *
  * - gelu: x Phi(x), the exact (erf) form: within 5 ulp for x > 0, 9 ulp down to -12,
  *   where it is 2e-32; 0 below -13.2.
  *

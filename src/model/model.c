@@ -105,6 +105,40 @@ done:
     return status;
 }
 
+/* config.json's model_type says which architecture a folder holds. */
+static const struct {
+    const char *type;
+    icd_arch_open_fn *open;
+} ARCH[] = {
+    {"bert", icd_i_bert_open},
+};
+
+static icd_status open_type(icd_ctx *ctx, icd_model *model, const char *place,
+                            const json_t *root)
+{
+    const json_t *value = json_object_get(root, "model_type");
+    const char *type = json_is_string(value) ? json_string_value(value) : "(none)";
+    char known[256] = "";
+    for (size_t i = 0; i < sizeof ARCH / sizeof *ARCH; ++i) {
+        if (strcmp(ARCH[i].type, type) == 0) return ARCH[i].open(ctx, model, place, root);
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s, ",
+                 ARCH[i].type);
+    }
+    return icd_i_fail(ctx, ICD_EUNSUPPORTED, place, NULL,
+                      "model_type: found '%.100s', this version knows %sand .safetensors "
+                      "files of layer.N.ffn blocks",
+                      type, known);
+}
+
+static icd_status open_config(icd_ctx *ctx, icd_model *model, const char *config)
+{
+    json_t *root = NULL;
+    icd_status status = icd_i_json_read(ctx, config, &root);
+    if (status == ICD_OK) status = open_type(ctx, model, config, root);
+    json_decref(root);
+    return status;
+}
+
 static icd_status open_arch(icd_ctx *ctx, icd_model *model, const char *dir)
 {
     icd_status status;
@@ -112,7 +146,7 @@ static icd_status open_arch(icd_ctx *ctx, icd_model *model, const char *dir)
     if (!dir) return icd_i_ffn_open(ctx, model);
     ICD_TRY(icd_i_path_join(ctx, dir, "config.json", &config));
     if (icd_i_file_exists(config))
-        status = icd_i_bert_open(ctx, model, config);
+        status = open_config(ctx, model, config);
     else
         status = icd_i_ffn_open(ctx, model);
 done:

@@ -25,12 +25,8 @@ static const char *text_of(const json_t *root, const char *key, const char *othe
 
 static icd_status check_kind(icd_ctx *ctx, const char *place, const json_t *root)
 {
-    const char *type = text_of(root, "model_type", "(none)");
     const char *act = text_of(root, "hidden_act", "gelu");
     const char *position = text_of(root, "position_embedding_type", "absolute");
-    if (strcmp(type, "bert"))
-        return unsupported(ctx, place, "model_type", type,
-                           "bert, and .safetensors files of layer.N.ffn blocks");
     if (strcmp(act, "gelu") && strcmp(act, "relu"))
         return unsupported(ctx, place, "hidden_act", act, "gelu and relu");
     if (strcmp(position, "absolute"))
@@ -77,18 +73,16 @@ static bool labels_tokens(const json_t *root)
     return name && strcmp(name, "BertForTokenClassification") == 0;
 }
 
-static icd_status read_config(icd_ctx *ctx, icd_model *model, const char *path)
+static icd_status read_config(icd_ctx *ctx, icd_model *model, const char *place,
+                              const json_t *root)
 {
     icd_status status;
-    json_t *root = NULL;
-    ICD_TRY(icd_i_json_read(ctx, path, &root));
-    ICD_TRY(check_kind(ctx, path, root));
-    ICD_TRY(read_sizes(ctx, path, root, &model->config));
+    ICD_TRY(check_kind(ctx, place, root));
+    ICD_TRY(read_sizes(ctx, place, root, &model->config));
     model->labels_tokens = labels_tokens(root);
     snprintf(model->config.act, sizeof model->config.act, "%s",
              text_of(root, "hidden_act", "gelu"));
 done:
-    json_decref(root);
     return status;
 }
 
@@ -391,11 +385,12 @@ done:
     return status;
 }
 
-icd_status icd_i_bert_open(icd_ctx *ctx, icd_model *model, const char *config)
+icd_status icd_i_bert_open(icd_ctx *ctx, icd_model *model, const char *place,
+                           const json_t *root)
 {
     icd_status status;
     model->arch = "bert";
-    ICD_TRY(read_config(ctx, model, config));
+    ICD_TRY(read_config(ctx, model, place, root));
     ICD_TRY(check_tensors(ctx, model));
     ICD_TRY(add_axes(ctx, model));
 done:

@@ -5,6 +5,7 @@
 #ifndef ICD_MODEL_MODEL_PRIVATE_H
 #define ICD_MODEL_MODEL_PRIVATE_H
 
+#include "base/json.h"
 #include "base/mem.h"
 #include <icd/model.h>
 
@@ -87,8 +88,11 @@ icd_status icd_i_model_bind(icd_ctx *ctx, icd_model *model, icd_binding_list *li
 icd_status icd_i_model_take_axis(icd_ctx *ctx, icd_model *model, const char *name,
                                  int64_t n, icd_binding_list *list);
 
-/** Reads config.json's text, checks the tensors, and makes the axes of a BertModel. */
-icd_status icd_i_bert_open(icd_ctx *ctx, icd_model *model, const char *config);
+/** Reads config.json (`root`, from the file `place`), checks the tensors, and makes the
+ * axes of one architecture; one row of the table in model.c. */
+typedef icd_status icd_arch_open_fn(icd_ctx *ctx, icd_model *model, const char *place,
+                                    const json_t *root);
+icd_arch_open_fn icd_i_bert_open;
 
 /** The same for a block file: sizes come from the tensors. */
 icd_status icd_i_ffn_open(icd_ctx *ctx, icd_model *model);

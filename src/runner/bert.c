@@ -238,6 +238,20 @@ static icd_status attention(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
     return status;
 }
 
+/* x = norm(x + residual) */
+static icd_row_pass norm_pass(const bert *b, float *x, const float *residual,
+                              const norm *by, int64_t tokens)
+{
+    return (icd_row_pass){.fn = icd_i_row_layer_norm,
+                          .x = x,
+                          .tokens = tokens,
+                          .n = b->config->hidden,
+                          .residual = residual,
+                          .gain = by->gain,
+                          .bias = by->bias,
+                          .eps = (float)b->config->norm_eps};
+}
+
 /* One encoder layer; x is staged for Q, K, V on entry and for `next` on return. */
 static icd_status run_layer(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
                             int64_t n, const icd_loaded *next)
@@ -247,23 +261,13 @@ static icd_status run_layer(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
     const icd_model_config *c = b->config;
     const icd_loaded *l = r->linear + n * PER_LAYER;
     int64_t tokens = batch->batch * batch->seq;
-    float eps = (float)c->norm_eps;
-    icd_row_pass context = {
-        .kind = ICD_PASS_NONE, .x = b->context, .tokens = tokens, .n = c->hidden};
-    icd_row_pass mid = {ICD_PASS_NORM,
-                        b->y,
-                        b->x,
-                        b->layer[n].attention.gain,
-                        b->layer[n].attention.bias,
-                        eps,
-                        tokens,
-                        c->hidden};
-    icd_row_pass act = {.kind = strcmp(c->act, "relu") ? ICD_PASS_GELU : ICD_PASS_RELU,
+    icd_row_pass context = {.x = b->context, .tokens = tokens, .n = c->hidden};
+    icd_row_pass mid = norm_pass(b, b->y, b->x, &b->layer[n].attention, tokens);
+    icd_row_pass act = {.fn = strcmp(c->act, "relu") ? icd_i_row_gelu : icd_i_row_relu,
                         .x = b->inner,
                         .tokens = tokens,
                         .n = c->inner};
-    icd_row_pass end = {ICD_PASS_NORM,           b->x, b->y,   b->layer[n].output.gain,
-                        b->layer[n].output.bias, eps,  tokens, c->hidden};
+    icd_row_pass end = norm_pass(b, b->x, b->y, &b->layer[n].output, tokens);
     ICD_TRY(attention(ctx, r, batch, l));
     ICD_TRY(icd_i_observe(ctx, r, l + OUT, 1, b->context, tokens));
     ICD_TRY(icd_i_rows(ctx, r, &context, l + OUT));
@@ -306,9 +310,7 @@ static icd_status bert_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
     bert *b = r->state;
     const icd_model_config *c = b->config;
     int64_t tokens = batch->batch * batch->seq;
-    icd_row_pass first = {
-        ICD_PASS_NORM,      b->x,   NULL,     b->embedding.gain, b->embedding.bias,
-        (float)c->norm_eps, tokens, c->hidden};
+    icd_row_pass first = norm_pass(b, b->x, NULL, &b->embedding, tokens);
     embed(b, batch);
     icd_status status = icd_i_rows(ctx, r, &first, c->layers ? r->linear : NULL);
     for (int64_t n = 0; status == ICD_OK && n < c->layers; n++) {
@@ -324,5 +326,9 @@ static icd_status bert_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
     return ICD_OK;
 }
 
-const icd_engine icd_i_engine_bert = {"bert",     bert_linears, bert_start,
-                                      bert_check, bert_step,    bert_stop};
+const icd_engine icd_i_engine_bert = {.arch = "bert",
+                                      .linears = bert_linears,
+                                      .start = bert_start,
+                                      .check = bert_check,
+                                      .step = bert_step,
+                                      .stop = bert_stop};

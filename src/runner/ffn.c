@@ -104,9 +104,8 @@ static icd_status run_block(icd_ctx *ctx, icd_runner *r, const icd_loaded *l,
     icd_status status = ICD_OK;
     ffn *f = r->state;
     const icd_model_config *c = f->config;
-    icd_row_pass input = {
-        .kind = ICD_PASS_NONE, .x = f->x, .tokens = tokens, .n = c->hidden};
-    icd_row_pass act = {.kind = strcmp(c->act, "relu") ? ICD_PASS_GELU : ICD_PASS_RELU,
+    icd_row_pass input = {.x = f->x, .tokens = tokens, .n = c->hidden};
+    icd_row_pass act = {.fn = strcmp(c->act, "relu") ? icd_i_row_gelu : icd_i_row_relu,
                         .x = f->inner,
                         .tokens = tokens,
                         .n = c->inner};
@@ -134,5 +133,9 @@ static icd_status ffn_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
     return status;
 }
 
-const icd_engine icd_i_engine_ffn = {"ffn",     ffn_linears, ffn_start,
-                                     ffn_check, ffn_step,    ffn_stop};
+const icd_engine icd_i_engine_ffn = {.arch = "ffn",
+                                     .linears = ffn_linears,
+                                     .start = ffn_start,
+                                     .check = ffn_check,
+                                     .step = ffn_step,
+                                     .stop = ffn_stop};

@@ -269,23 +269,31 @@ typedef struct rows_job {
     const icd_loaded *next;
 } rows_job;
 
-static void transform_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+static const float *residual_row(const icd_row_pass *p, int64_t t)
+{
+    return p->residual ? p->residual + t * p->n : NULL;
+}
+
+void icd_i_row_layer_norm(const icd_kernels *k, const icd_row_pass *p, int64_t t)
 {
     float *x = p->x + t * p->n;
-    switch (p->kind) {
-    case ICD_PASS_NORM:
-        k->layer_norm(x, p->residual ? p->residual + t * p->n : NULL, p->gain, p->bias,
-                      p->n, p->eps, x);
-        break;
-    case ICD_PASS_GELU:
-        k->gelu(x, p->n);
-        break;
-    case ICD_PASS_RELU:
-        k->relu(x, p->n);
-        break;
-    case ICD_PASS_NONE:
-        break;
-    }
+    k->layer_norm(x, residual_row(p, t), p->gain, p->bias, p->n, p->eps, x);
+}
+
+void icd_i_row_rms_norm(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    float *x = p->x + t * p->n;
+    k->rms_norm(x, residual_row(p, t), p->gain, p->n, p->eps, x);
+}
+
+void icd_i_row_gelu(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    k->gelu(p->x + t * p->n, p->n);
+}
+
+void icd_i_row_relu(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    k->relu(p->x + t * p->n, p->n);
 }
 
 static void stage_row(icd_runner *r, const icd_loaded *next, const float *x, int64_t n,
@@ -306,7 +314,7 @@ static void rows_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     (void)worker;
     for (int64_t t = chunk * PASS_ROWS; t < (chunk + 1) * PASS_ROWS && t < p->tokens;
          t++) {
-        transform_row(job->r->k, p, t);
+        if (p->fn) p->fn(job->r->k, p, t);
         if (job->next) stage_row(job->r, job->next, p->x + t * p->n, p->n, t);
     }
 }

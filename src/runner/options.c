@@ -9,6 +9,11 @@ static const icd_option ROW[] = {
      "sequences", "sequences per step"},
     {"seq", offsetof(icd_runner_opts, seq), ICD_OPTION_INT64, "128", 3, 65536, NULL,
      "tokens", "tokens per sequence"},
+    {"phase", offsetof(icd_runner_opts, phase), ICD_OPTION_ENUM, "prefill", 0, 0,
+     "prefill|decode", NULL,
+     "generative models: all tokens, or the last of each sequence"},
+    {"page", offsetof(icd_runner_opts, page), ICD_OPTION_INT64, "16", 8, 1024, NULL,
+     "tokens", "decoder: tokens of one page of the KV cache"},
 };
 
 const icd_option_table icd_runner_table = {

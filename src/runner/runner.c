@@ -200,7 +200,45 @@ icd_status icd_runner_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
                           "found a context of %d threads, expected at most %d",
                           icd_ctx_threads(ctx), r->workers);
     icd_status status = r->engine->check(ctx, r, batch);
-    return status == ICD_OK ? r->engine->step(ctx, r, batch, out) : status;
+    r->rows_done = 0;
+    if (status == ICD_OK) status = r->engine->step(ctx, r, batch, out);
+    if (status == ICD_OK) r->rows_done = out->tokens;
+    return status;
+}
+
+int64_t icd_runner_outputs(const icd_runner *r)
+{
+    return r->engine->outputs ? r->engine->outputs(r) : 0;
+}
+
+icd_status icd_runner_logits(icd_ctx *ctx, icd_runner *r, int64_t first, int64_t count,
+                             float *out)
+{
+    if (icd_runner_outputs(r) == 0)
+        return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(r->model), NULL,
+                          "the model has no head");
+    if (first < 0 || count < 0 || first > r->rows_done - count)
+        return icd_i_fail(ctx, ICD_EINVAL, "runner", NULL,
+                          "found rows %lld to %lld, the last step computed %lld",
+                          (long long)first, (long long)(first + count - 1),
+                          (long long)r->rows_done);
+    return r->engine->logits(ctx, r, first, count, out);
+}
+
+icd_status icd_runner_decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids, bool keep,
+                             icd_output *out)
+{
+    *out = (icd_output){0};
+    if (!r->engine->decode)
+        return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(r->model), NULL,
+                          "a model of architecture '%s' decodes no tokens",
+                          r->engine->arch);
+    if (r->rows_done == 0)
+        return icd_i_fail(ctx, ICD_EINVAL, "runner", "step with the prompts first",
+                          "there is no state to decode from");
+    icd_status status = r->engine->decode(ctx, r, ids, keep, out);
+    if (status == ICD_OK) r->rows_done = out->tokens;
+    return status;
 }
 
 void icd_runner_observe(icd_runner *runner, icd_observe_fn *fn, void *user)

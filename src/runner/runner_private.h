@@ -25,7 +25,7 @@ typedef struct icd_loaded {
     float *scale;
 } icd_loaded;
 
-/** How one architecture runs. All entries are required. */
+/** How one architecture runs. */
 typedef struct icd_engine {
     const char *arch;
     /** Lists the linears; names are written into the list's own block. */
@@ -36,6 +36,17 @@ typedef struct icd_engine {
     icd_status (*step)(icd_ctx *ctx, icd_runner *runner, const icd_batch *batch,
                        icd_output *out);
     void (*stop)(icd_ctx *ctx, icd_runner *runner);
+
+    /** Width of its head's output (vocabulary, classes). NULL: no model of this kind has
+     * a head; 0: this one has none. */
+    int64_t (*outputs)(const icd_runner *runner);
+    /** Head outputs of the rows first .. first + count - 1 of the last step. */
+    icd_status (*logits)(icd_ctx *ctx, icd_runner *runner, int64_t first, int64_t count,
+                         float *out);
+    /** One token more of every sequence after the tokens that the state holds. NULL: the
+     * architecture keeps no state. */
+    icd_status (*decode)(icd_ctx *ctx, icd_runner *runner, const int32_t *ids, bool keep,
+                         icd_output *out);
 } icd_engine;
 
 extern const icd_engine icd_i_engine_bert, icd_i_engine_ffn;
@@ -57,6 +68,7 @@ struct icd_runner {
     float *staged;          /**< f32: input in a local order */
     unsigned char *scratch; /**< workers x scratch_bytes */
     int64_t scratch_bytes;
+    int64_t rows_done; /**< rows of the last step's output; 0: none */
     icd_observe_fn *observe;
     void *observe_user;
     void *state; /**< the engine's */
@@ -70,15 +82,24 @@ icd_status icd_i_runner_tensor(icd_ctx *ctx, icd_runner *r, const char *name,
 icd_status icd_i_linear_list_new(icd_ctx *ctx, int64_t count, icd_linear **list,
                                  char **text);
 
+struct icd_row_pass;
+
+/** Changes row t of a pass in place. */
+typedef void icd_row_fn(const icd_kernels *k, const struct icd_row_pass *p, int64_t t);
+
 /** What happens to a row before it is staged as the input of the next linears. */
 typedef struct icd_row_pass {
-    enum { ICD_PASS_NONE, ICD_PASS_NORM, ICD_PASS_GELU, ICD_PASS_RELU } kind;
-    float *x;              /**< [tokens x n], changed in place */
-    const float *residual; /**< NORM: added first; NULL: none */
+    icd_row_fn *fn; /**< NULL: nothing */
+    float *x;       /**< [tokens x n], changed in place */
+    int64_t tokens, n;
+    const float *residual; /**< norms: added first; NULL: none */
     const float *gain, *bias;
     float eps;
-    int64_t tokens, n;
+    const void *user; /**< what an engine's own function needs */
 } icd_row_pass;
+
+/** Row functions of several engines; `bias` is read by the first only. */
+icd_row_fn icd_i_row_layer_norm, icd_i_row_rms_norm, icd_i_row_gelu, icd_i_row_relu;
 
 /**
  * Runs the pass and, in the same sweep over each row, stages the row as the input of

@@ -25,14 +25,14 @@ typedef struct rows {
     int64_t n;
     float x[MAX + 1], y[MAX + 1], gain[MAX + 1], bias[MAX + 1];
     int32_t order[MAX + 3], acc[MAX];
-    float out[8][MAX + 1], scale;
+    float out[11][MAX + 1], scale;
     int8_t q[MAX + 3];
 } rows;
 
 static void run_all(const icd_kernels *k, rows *r)
 {
     int64_t n = r->n, slots = (n + 3) / 4 * 4;
-    for (int i = 0; i < 8; i++) memcpy(r->out[i], r->x, sizeof r->x);
+    for (int i = 0; i < 11; i++) memcpy(r->out[i], r->x, sizeof r->x);
     k->quantize_row(r->x + 1, r->order, n, slots, r->q, &r->scale);
     k->dequantize_row(r->acc, n, .37f, r->gain + 1, r->bias + 1, r->out[0] + 1);
     k->reorder_row(r->x + 1, r->order, n, r->out[1] + 1);
@@ -42,6 +42,9 @@ static void run_all(const icd_kernels *k, rows *r)
     k->relu(r->out[5] + 1, n);
     k->tanh_row(r->out[6] + 1, n);
     k->softmax(r->out[7] + 1, n, (n + 1) / 2, .125f);
+    k->rms_norm(r->x + 1, r->y + 1, r->gain + 1, n, 1e-6f, r->out[8] + 1);
+    k->silu(r->out[9] + 1, n);
+    k->mul_silu(r->out[10] + 1, r->y + 1, n);
 }
 
 static void compare_levels(const icd_kernels *k, const rows *input)
@@ -53,7 +56,7 @@ static void compare_levels(const icd_kernels *k, const rows *input)
     run_all(k, &found);
     assert_memory_equal(found.q, expected.q, (size_t)slots);
     assert_same_f32(&found.scale, &expected.scale, 1, "scale");
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 11; i++)
         assert_same_f32(found.out[i], expected.out[i], input->n + 1,
                         icd_i_isa_name(k->isa));
 }
@@ -109,6 +112,11 @@ static void check_accuracy(void (*const *kernel)(float *, int64_t), exact_fn *ex
         fail_msg("%.2f ulp at %a, expected at most %g", worst, (double)at, bound);
 }
 
+static double exact_silu(double x)
+{
+    return x / (1 + exp(-x));
+}
+
 static void gelu_and_tanh_are_accurate(void **state)
 {
     const icd_kernels *k = icd_i_kernels(ICD_ISA_REF);
@@ -116,6 +124,8 @@ static void gelu_and_tanh_are_accurate(void **state)
     check_accuracy(&k->gelu, exact_gelu, 0, 20, 5);
     check_accuracy(&k->gelu, exact_gelu, -12, 0, 9);
     check_accuracy(&k->gelu, exact_gelu, -1e-3f, 1e-3f, 6);
+    check_accuracy(&k->silu, exact_silu, -80, 80, 4);
+    check_accuracy(&k->silu, exact_silu, -1e-3f, 1e-3f, 4);
     check_accuracy(&k->tanh_row, tanh, -12, 12, 2);
     check_accuracy(&k->tanh_row, tanh, -1e-3f, 1e-3f, 2);
 }
