@@ -33,6 +33,7 @@ typedef struct icd_measure_opts {
     double timeout_s;     /**< stop then at the latest (once min_blocks are in) */
     int64_t seed;         /**< of the bootstrap */
     int32_t threads;      /**< of the measuring process; 0: one per CPU */
+    const char *pin;      /**< "off", "auto" or CPUs ("0,2-3") its threads stay on */
     icd_strings ncu_metrics; /**< (seed) names of Nsight Compute metrics */
     double power_sample_hz;  /**< (seed) */
 } icd_measure_opts;
@@ -46,6 +47,28 @@ typedef struct icd_arm {
     void *self;
 } icd_arm;
 
+/** Which criterion ended a measurement. */
+typedef enum icd_stop {
+    ICD_STOP_UNKNOWN = 0,
+    ICD_STOP_INTERVAL, /**< every compared interval is narrow enough */
+    ICD_STOP_REPEATS,  /**< the largest number of samples */
+    ICD_STOP_TIMEOUT
+} icd_stop;
+const char *icd_stop_name(icd_stop stop);
+
+/** How the clocks stood while samples were taken. */
+typedef struct icd_clock {
+    char governor[24]; /**< of the CPU that measured; "": the kernel does not tell */
+    char boost[8];     /**< "on", "off"; "": the kernel does not tell */
+    char pinned[64];   /**< CPUs of the threads ("1"), or "not pinned" */
+    int64_t throttled; /**< thermal throttling events meanwhile; -1: not told */
+    bool tsc_invariant;
+    double tsc_mhz; /**< time-stamp counter over CLOCK_MONOTONIC_RAW; 0: there is none */
+    double tsc_worst_ppm; /**< of any block from that rate: how far two clocks differ */
+    double mhz_low, mhz_mean,
+        mhz_high; /**< speed of the core before bursts; 0: unknown */
+} icd_clock;
+
 /** Raw samples: lat_ms[block * arms + arm], in milliseconds per step, never sorted or
  * scaled. */
 typedef struct icd_samples {
@@ -57,6 +80,10 @@ typedef struct icd_samples {
     int64_t *burst;    /**< [arms] m: steps per sample */
     char stopped[96];  /**< which criterion ended it */
     double elapsed_s;
+    double *mhz; /**< [blocks x arms] speed of the core before the burst; NULL: unknown */
+    int32_t stop; /**< icd_stop */
+    int32_t mode; /**< icd_measure_mode */
+    icd_clock clock;
 } icd_samples;
 
 /**
@@ -91,6 +118,12 @@ typedef struct icd_comparison {
     double p_value; /**< paired sign-flip permutation test */
     int64_t blocks;
     icd_verdict verdict;
+    double p_wilcoxon;      /**< signed-rank test; NaN where nothing differs */
+    int64_t outliers;       /**< blocks beyond 3.5 robust sd: counted, never removed */
+    double autocorrelation; /**< of neighbouring blocks; beyond 2 / sqrt(blocks) the
+                               interval is too narrow */
+    double
+        delta_cycles; /**< delta after times are turned into core cycles; NaN: unknown */
 } icd_comparison;
 
 icd_status icd_samples_compare(icd_ctx *ctx, const icd_samples *samples, const char *a,
@@ -100,9 +133,28 @@ icd_status icd_samples_compare(icd_ctx *ctx, const icd_samples *samples, const c
 typedef struct icd_summary {
     double mean, low, high, p50, p95, sd;
     int64_t count;
+    int64_t outliers; /**< samples beyond 3.5 robust sd of ln t: counted, never removed */
 } icd_summary;
 icd_status icd_samples_summary(icd_ctx *ctx, const icd_samples *samples, const char *arm,
                                int64_t seed, icd_summary *out);
+
+/** How all arms together changed while they were measured. */
+typedef struct icd_drift {
+    double change, low, high; /**< share over the whole measurement: .03 = 3 % slower */
+    bool drifting;            /**< the interval excludes zero and change is beyond 1 % */
+} icd_drift;
+
+/** The trend of block means of ln t; NaN for fewer than 3 blocks. Pairs inside a block
+ * share the drift, so it does not bias a comparison. */
+icd_status icd_samples_drift(icd_ctx *ctx, const icd_samples *samples, icd_drift *out);
+
+/**
+ * Holm's step-down adjustment: rejecting where adjusted <= alpha keeps the chance of any
+ * false rejection among all n at alpha. NaN stays NaN and counts for nothing.
+ * @param adjusted [out] [n], not p itself
+ * @source Holm (1979), https://www.jstor.org/stable/4615733
+ */
+void icd_holm(const double *p, int64_t n, double *adjusted);
 
 /** Why energy and L2 hit rate cannot be read here (ABSENT with its reason), or their
  * values. */

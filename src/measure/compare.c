@@ -1,15 +1,24 @@
 /* From raw samples to a delta with its interval and a verdict. */
 #include <icd/measure.h>
 
+#include "measure/paired.h"
+#include "measure/robust.h"
 #include "measure/stats.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESAMPLES = 10000 };
+enum { RESAMPLES = 10000, RESAMPLES_LEAST = 2000, DRAWS = 20000000 };
 
 static const double SAME_BAND = .01;
+
+/* Many blocks need fewer resamples: their means are all but normal. */
+static int64_t resamples(int64_t blocks)
+{
+    int64_t most = DRAWS / (blocks > 0 ? blocks : 1);
+    return most > RESAMPLES ? RESAMPLES : most < RESAMPLES_LEAST ? RESAMPLES_LEAST : most;
+}
 
 const char *icd_verdict_name(icd_verdict v)
 {
@@ -59,6 +68,33 @@ static icd_status fill_logs(icd_ctx *ctx, const icd_samples *s, int64_t a, int64
     return ICD_OK;
 }
 
+/* Delta of cycles instead of seconds: what is left when both arms had one clock. */
+static double delta_cycles(const icd_samples *s, int64_t a, int64_t b, double mean_log)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < s->blocks; i++) {
+        double fa = s->mhz ? s->mhz[i * s->arms + a] : 0,
+               fb = s->mhz ? s->mhz[i * s->arms + b] : 0;
+        if (!(fa > 0) || !(fb > 0)) return NAN;
+        sum += log(fb / fa);
+    }
+    return expm1(mean_log + sum / (double)s->blocks);
+}
+
+static icd_status test_differences(icd_ctx *ctx, const double *d, int64_t n, int64_t seed,
+                                   icd_comparison *out)
+{
+    icd_status status = ICD_OK;
+    icd_wilcoxon ranks;
+    ICD_TRY(icd_i_wilcoxon(ctx, d, n, &ranks));
+    ICD_TRY(icd_i_outliers(ctx, d, n, NULL, &out->outliers));
+    out->p_value = icd_i_sign_flip_p(d, n, resamples(n), (uint64_t)seed);
+    out->p_wilcoxon = ranks.p;
+    out->autocorrelation = icd_i_autocorrelation(d, n);
+done:
+    return status;
+}
+
 icd_status icd_samples_compare(icd_ctx *ctx, const icd_samples *s, const char *a,
                                const char *b, int64_t seed, icd_comparison *out)
 {
@@ -72,12 +108,13 @@ icd_status icd_samples_compare(icd_ctx *ctx, const icd_samples *s, const char *a
     ICD_TRY(ICD_ALLOC(ctx, 3 * n, &logs));
     ICD_TRY(fill_logs(ctx, s, ia, ib, logs));
     const double *d = logs + 2 * n;
-    ICD_TRY(icd_i_bca_mean(ctx, d, n, .95, RESAMPLES, (uint64_t)seed, &ci));
+    ICD_TRY(icd_i_bca_mean(ctx, d, n, .95, resamples(n), (uint64_t)seed, &ci));
     out->delta = expm1(icd_i_mean(d, n));
     out->low = expm1(ci.low);
     out->high = expm1(ci.high);
     out->hedges_g = icd_i_hedges_g(logs, logs + n, n);
-    out->p_value = icd_i_sign_flip_p(d, n, RESAMPLES, (uint64_t)seed);
+    out->delta_cycles = delta_cycles(s, ia, ib, icd_i_mean(d, n));
+    ICD_TRY(test_differences(ctx, d, n, seed, out));
     out->blocks = n;
     out->verdict = judge(out);
 done:
@@ -102,7 +139,7 @@ icd_status icd_samples_summary(icd_ctx *ctx, const icd_samples *s, const char *a
     ICD_TRY(find_arm(ctx, s, arm, &a));
     ICD_TRY(ICD_ALLOC(ctx, n, &x));
     for (int64_t i = 0; i < n; i++) x[i] = s->lat_ms[i * s->arms + a];
-    ICD_TRY(icd_i_bca_mean(ctx, x, n, .95, RESAMPLES, (uint64_t)seed, &ci));
+    ICD_TRY(icd_i_bca_mean(ctx, x, n, .95, resamples(n), (uint64_t)seed, &ci));
     *out = (icd_summary){.mean = icd_i_mean(x, n),
                          .low = ci.low,
                          .high = ci.high,
@@ -111,7 +148,41 @@ icd_status icd_samples_summary(icd_ctx *ctx, const icd_samples *s, const char *a
     qsort(x, (size_t)n, sizeof *x, ascending); /* a copy: percentiles only */
     out->p50 = icd_i_quantile_sorted(x, n, .5);
     out->p95 = icd_i_quantile_sorted(x, n, .95);
+    for (int64_t i = 0; i < n; i++) x[i] = log(x[i]);
+    ICD_TRY(icd_i_outliers(ctx, x, n, NULL, &out->outliers));
 done:
     icd_i_free(ctx, x);
     return status;
+}
+
+/* Block means of ln t and the times at which the blocks began. */
+static void fill_means(const icd_samples *s, double *t, double *y)
+{
+    for (int64_t b = 0; b < s->blocks; b++) {
+        double sum = 0, first = INFINITY;
+        for (int64_t a = 0; a < s->arms; a++) {
+            sum += log(s->lat_ms[b * s->arms + a]);
+            first = fmin(first, s->t_start[b * s->arms + a]);
+        }
+        y[b] = sum / (double)s->arms;
+        t[b] = first;
+    }
+}
+
+icd_status icd_samples_drift(icd_ctx *ctx, const icd_samples *s, icd_drift *out)
+{
+    double *t = NULL;
+    int64_t n = s->blocks;
+    icd_status status = ICD_ALLOC(ctx, 2 * n, &t);
+    *out = (icd_drift){NAN, NAN, NAN, false};
+    if (status != ICD_OK) return status;
+    double *y = t + n;
+    fill_means(s, t, y);
+    icd_trend line = icd_i_trend(t, y, n);
+    double span = n ? t[n - 1] - t[0] : 0;
+    *out = (icd_drift){expm1(line.slope * span), expm1(line.low * span),
+                       expm1(line.high * span), false};
+    out->drifting = (out->low > 0 || out->high < 0) && fabs(out->change) > SAME_BAND;
+    icd_i_free(ctx, t);
+    return ICD_OK;
 }

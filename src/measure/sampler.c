@@ -1,16 +1,19 @@
 /* Interleaved bursts in whole Williams designs until a stopping rule is met. */
 #include <icd/measure.h>
 
-#include "base/clock.h"
 #include "base/cpu.h"
+#include "base/threads.h"
+#include "measure/clock.h"
 #include "measure/design.h"
 #include "measure/stats.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { REPEATS_DEFAULT = 1000, BURST_STEPS_MAX = 1 << 20 };
+enum { REPEATS_DEFAULT = 1000, BURST_STEPS_MAX = 1 << 20, LINE = 64 };
+static const char CPUS[] = "/sys/devices/system/cpu";
 
 typedef struct sampler {
     icd_ctx *ctx;
@@ -20,9 +23,12 @@ typedef struct sampler {
     int64_t capacity;     /* blocks that fit into the arrays */
     int32_t *order;       /* [arms] of the current block */
     double *ratio;        /* [blocks] scratch of the stopping rule */
-    unsigned char *flush; /* cold mode: twice the last-level cache */
-    size_t flush_bytes;
+    unsigned char *flush; /* cold mode: what is walked to empty the caches */
+    int64_t flush_bytes;
     double began;
+    uint64_t began_ticks;
+    double *block_mhz; /* [blocks] ticks per microsecond of each block */
+    icd_pin pin;
 } sampler;
 
 void icd_samples_free(icd_ctx *ctx, icd_samples *s)
@@ -34,17 +40,24 @@ void icd_samples_free(icd_ctx *ctx, icd_samples *s)
     icd_i_free(ctx, s->position);
     icd_i_free(ctx, s->t_start);
     icd_i_free(ctx, s->burst);
+    icd_i_free(ctx, s->mhz);
     icd_i_free(ctx, s);
+}
+
+const char *icd_stop_name(icd_stop stop)
+{
+    static const char *const NAME[] = {"unknown", "interval", "repeats", "timeout"};
+    return NAME[stop <= ICD_STOP_TIMEOUT ? stop : 0];
 }
 
 static icd_status step_many(sampler *s, int64_t arm, int64_t steps, double *seconds)
 {
-    double from = icd_i_now();
+    double from = icd_i_raw_now();
     for (int64_t i = 0; i < steps; i++) {
         icd_status status = s->arm[arm].step(s->ctx, s->arm[arm].self);
         if (status != ICD_OK) return icd_i_fail_within(s->ctx, status, s->arm[arm].name);
     }
-    *seconds = icd_i_now() - from;
+    *seconds = icd_i_raw_now() - from;
     return icd_i_check_cancel(s->ctx);
 }
 
@@ -67,10 +80,20 @@ static icd_status warm_up(sampler *s)
     return ICD_OK;
 }
 
-/* Reads and writes more than the last-level cache holds. */
+/* Every thread rewrites a part of a buffer that is larger than its own caches; together
+ * the parts are larger than the shared one. */
+static void flush_part(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    const sampler *s = arg;
+    int64_t from, to;
+    (void)worker;
+    icd_i_chunk_range(s->flush_bytes / LINE, chunk, chunks, &from, &to);
+    for (int64_t i = from; i < to; i++) s->flush[i * LINE]++;
+}
+
 static void flush_caches(sampler *s)
 {
-    for (size_t i = 0; i < s->flush_bytes; i += 64) s->flush[i]++;
+    icd_i_parallel(s->ctx, icd_ctx_threads(s->ctx), flush_part, s);
 }
 
 static icd_status take_sample(sampler *s, int64_t block, int32_t position)
@@ -84,7 +107,8 @@ static icd_status take_sample(sampler *s, int64_t block, int32_t position)
         status =
             step_many(s, arm, 1, &seconds); /* discarded: it pays for the arm before */
     if (status != ICD_OK) return status;
-    s->out->t_start[at] = icd_i_now() - s->began;
+    s->out->mhz[at] = icd_i_core_mhz();
+    s->out->t_start[at] = icd_i_raw_now() - s->began;
     status = step_many(s, arm, s->out->burst[arm], &seconds);
     s->out->lat_ms[at] = seconds * 1e3 / (double)s->out->burst[arm];
     s->out->position[at] = position;
@@ -113,16 +137,19 @@ static bool should_stop(sampler *s, double elapsed)
     int64_t design = icd_i_design_rows(s->out->arms);
     if (s->out->blocks < s->opts.min_blocks) return false;
     if (s->out->arms > 1 && widest_interval(s) <= s->opts.ci_half_width) {
+        s->out->stop = ICD_STOP_INTERVAL;
         snprintf(why, size, "every interval is within +-%.2g %%",
                  100 * s->opts.ci_half_width);
         return true;
     }
     if (s->out->blocks + design > s->opts.repeats) {
+        s->out->stop = ICD_STOP_REPEATS;
         snprintf(why, size, "the largest number of samples, %lld, was reached",
                  (long long)s->opts.repeats);
         return true;
     }
     if (elapsed >= s->opts.timeout_s) {
+        s->out->stop = ICD_STOP_TIMEOUT;
         snprintf(why, size, "the time limit of %.0f s was reached", s->opts.timeout_s);
         return true;
     }
@@ -133,7 +160,7 @@ static icd_status grow(sampler *s)
 {
     icd_status status = ICD_OK;
     int64_t arms = s->out->arms, blocks = s->out->blocks + icd_i_design_rows(arms);
-    int64_t a = s->capacity * arms, b = a, c = a, d = s->capacity;
+    int64_t a = s->capacity * arms, b = a, c = a, m = a, d = s->capacity, e = d;
     if (blocks <= s->capacity) return ICD_OK;
     blocks = 2 * blocks;
     ICD_TRY(
@@ -142,7 +169,9 @@ static icd_status grow(sampler *s)
         icd_i_grow(s->ctx, (void **)&s->out->t_start, &b, blocks * arms, sizeof(double)));
     ICD_TRY(icd_i_grow(s->ctx, (void **)&s->out->position, &c, blocks * arms,
                        sizeof(int32_t)));
+    ICD_TRY(icd_i_grow(s->ctx, (void **)&s->out->mhz, &m, blocks * arms, sizeof(double)));
     ICD_TRY(icd_i_grow(s->ctx, (void **)&s->ratio, &d, blocks, sizeof(double)));
+    ICD_TRY(icd_i_grow(s->ctx, (void **)&s->block_mhz, &e, blocks, sizeof(double)));
     s->capacity = blocks;
 done:
     return status;
@@ -152,11 +181,15 @@ static icd_status run_design(sampler *s)
 {
     int64_t rows = icd_i_design_rows(s->out->arms);
     for (int64_t r = 0; r < rows; r++) {
+        double from = icd_i_raw_now();
+        uint64_t ticks = icd_i_ticks();
         icd_i_design_row(s->out->arms, r, s->order);
         for (int32_t p = 0; p < s->out->arms; p++) {
             icd_status status = take_sample(s, s->out->blocks, p);
             if (status != ICD_OK) return status;
         }
+        ticks = icd_i_ticks() - ticks;
+        s->block_mhz[s->out->blocks] = 1e-6 * (double)ticks / (icd_i_raw_now() - from);
         s->out->blocks++;
     }
     return ICD_OK;
@@ -172,19 +205,66 @@ static void tell(const sampler *s, double elapsed)
     icd_i_progress(s->ctx, "measure", (int64_t)(1000 * fmin(share, 1)), 1000);
 }
 
+/* Two clocks that count the same time: how far any block is from their mean ratio. */
+static void confirm_ticks(sampler *s)
+{
+    icd_clock *c = &s->out->clock;
+    double seconds = icd_i_raw_now() - s->began;
+    c->tsc_invariant = icd_i_ticks_invariant();
+    c->tsc_mhz = 1e-6 * (double)(icd_i_ticks() - s->began_ticks) / seconds;
+    for (int64_t b = 0; c->tsc_mhz > 0 && b < s->out->blocks; b++)
+        c->tsc_worst_ppm =
+            fmax(c->tsc_worst_ppm, 1e6 * fabs(s->block_mhz[b] / c->tsc_mhz - 1));
+}
+
+static void sum_up_mhz(icd_samples *s)
+{
+    int64_t n = s->blocks * s->arms;
+    double sum = 0, low = INFINITY, high = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += s->mhz[i];
+        low = fmin(low, s->mhz[i]);
+        high = fmax(high, s->mhz[i]);
+    }
+    s->clock.mhz_mean = sum / (double)n;
+    s->clock.mhz_low = low;
+    s->clock.mhz_high = high;
+}
+
+/* Takes the samples, and watches the clocks meanwhile. */
 static icd_status sample(sampler *s)
 {
     icd_status status = ICD_OK;
+    int cpu = sched_getcpu();
+    icd_clock *clock = &s->out->clock;
     ICD_TRY(warm_up(s));
-    s->began = icd_i_now();
+    icd_i_clock_state(CPUS, cpu, clock);
+    int64_t throttled = icd_i_throttle_count(CPUS, cpu);
+    s->began = icd_i_raw_now();
+    s->began_ticks = icd_i_ticks();
     do {
         ICD_TRY(grow(s));
         ICD_TRY(run_design(s));
-        s->out->elapsed_s = icd_i_now() - s->began;
+        s->out->elapsed_s = icd_i_raw_now() - s->began;
         tell(s, s->out->elapsed_s);
     } while (!should_stop(s, s->out->elapsed_s));
+    confirm_ticks(s);
+    sum_up_mhz(s->out);
+    clock->throttled = throttled < 0 ? -1 : icd_i_throttle_count(CPUS, cpu) - throttled;
 done:
     return status;
+}
+
+/* Cold mode: twice the last-level cache, and no thread's part below four times its own
+ * second level. */
+static icd_status set_up_flush(sampler *s)
+{
+    int64_t shared = icd_i_cpu_cache(3), own = icd_i_cpu_cache(2);
+    int64_t parts = 4 * (own > 0 ? own : 2 << 20) * icd_ctx_threads(s->ctx);
+    if (s->opts.mode != ICD_MEASURE_COLD) return ICD_OK;
+    s->flush_bytes = 2 * (shared > 0 ? shared : 64 << 20);
+    if (s->flush_bytes < parts) s->flush_bytes = parts;
+    return ICD_ALLOC(s->ctx, s->flush_bytes, &s->flush);
 }
 
 static icd_status set_up(sampler *s, const icd_arm *arm, int64_t arms)
@@ -197,11 +277,10 @@ static icd_status set_up(sampler *s, const icd_arm *arm, int64_t arms)
     ICD_TRY(ICD_ALLOC(s->ctx, arms, &s->order));
     for (int64_t a = 0; a < arms; a++)
         ICD_TRY(icd_i_strdup(s->ctx, arm[a].name, &s->out->name[a]));
-    if (s->opts.mode == ICD_MEASURE_COLD) {
-        int64_t cache = icd_i_cpu_cache(3);
-        s->flush_bytes = 2 * (size_t)(cache > 0 ? cache : 64 << 20);
-        ICD_TRY(ICD_ALLOC(s->ctx, (int64_t)s->flush_bytes, &s->flush));
-    }
+    s->out->mode = s->opts.mode;
+    ICD_TRY(set_up_flush(s));
+    ICD_TRY(icd_i_pin(s->ctx, s->opts.pin, icd_ctx_threads(s->ctx), &s->pin,
+                      s->out->clock.pinned, sizeof s->out->clock.pinned));
 done:
     return status;
 }
@@ -222,8 +301,10 @@ icd_status icd_measure_arms(icd_ctx *ctx, const icd_arm *arm, int64_t arms,
     *out = s.out;
     s.out = NULL;
 done:
+    icd_i_unpin(&s.pin);
     icd_samples_free(ctx, s.out);
     icd_i_free(ctx, s.order);
+    icd_i_free(ctx, s.block_mhz);
     icd_i_free(ctx, s.ratio);
     icd_i_free(ctx, s.flush);
     return status;

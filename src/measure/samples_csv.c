@@ -2,13 +2,16 @@
 #include "measure/samples_csv.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char HEAD[] = "block,arm,position,t_start_s,lat_ms,burst\n";
+/* The speed of the core is a last column that older files lack. */
+static const char HEAD[] = "block,arm,position,t_start_s,lat_ms,burst,core_mhz\n",
+                  HEAD_OLD[] = "block,arm,position,t_start_s,lat_ms,burst\n";
 
 static int64_t arm_at(const icd_samples *s, int64_t block, int64_t position)
 {
@@ -17,52 +20,82 @@ static int64_t arm_at(const icd_samples *s, int64_t block, int64_t position)
     return -1;
 }
 
+static icd_status write_clock(icd_ctx *ctx, const icd_samples *s, icd_out *out)
+{
+    char *text = NULL;
+    const icd_clock *c = &s->clock;
+    json_t *clock =
+        json_pack("{s:s,s:s,s:s,s:s,s:I,s:b,s:f,s:f,s:[f,f,f],s:s}", "criterion",
+                  icd_stop_name((icd_stop)s->stop), "governor", c->governor, "boost",
+                  c->boost, "pinned", c->pinned, "throttled", (json_int_t)c->throttled,
+                  "tsc_invariant", (int)c->tsc_invariant, "tsc_mhz", c->tsc_mhz,
+                  "tsc_worst_ppm", c->tsc_worst_ppm, "core_mhz", c->mhz_low, c->mhz_mean,
+                  c->mhz_high, "mode", s->mode == ICD_MEASURE_COLD ? "cold" : "warm");
+    icd_status status = icd_i_json_print(ctx, clock, true, &text);
+    if (status == ICD_OK) status = icd_i_out_printf(ctx, out, "# clock: %s\n", text);
+    icd_i_free(ctx, text);
+    json_decref(clock);
+    return status;
+}
+
+static icd_status write_rows(icd_ctx *ctx, const icd_samples *s, icd_out *out)
+{
+    icd_status status = ICD_OK;
+    for (int64_t i = 0; status == ICD_OK && i < s->blocks * s->arms; i++) {
+        int64_t b = i / s->arms, p = i % s->arms, a = arm_at(s, b, p),
+                at = b * s->arms + a;
+        status = icd_i_out_printf(ctx, out, "%lld,%s,%lld,%.9f,%.9f,%lld", (long long)b,
+                                  s->name[a], (long long)p, s->t_start[at], s->lat_ms[at],
+                                  (long long)s->burst[a]);
+        if (status == ICD_OK)
+            status = s->mhz ? icd_i_out_printf(ctx, out, ",%.1f\n", s->mhz[at])
+                            : icd_i_out_printf(ctx, out, "\n");
+    }
+    return status;
+}
+
 icd_status icd_samples_write(icd_ctx *ctx, const icd_samples *s, const char *path)
 {
     icd_out *out = NULL;
     icd_status status = icd_i_out_open(ctx, path, &out);
     if (status != ICD_OK) return status;
-    status = icd_i_out_printf(ctx, out, "%s", HEAD);
-    if (status == ICD_OK)
-        status = icd_i_out_printf(ctx, out, "# stopped: %s; elapsed_s: %.6f\n",
-                                  s->stopped, s->elapsed_s);
-    for (int64_t b = 0; status == ICD_OK && b < s->blocks; b++)
-        for (int64_t p = 0; status == ICD_OK && p < s->arms; p++) {
-            int64_t a = arm_at(s, b, p), at = b * s->arms + a;
-            status = icd_i_out_printf(
-                ctx, out, "%lld,%s,%lld,%.9f,%.9f,%lld\n", (long long)b, s->name[a],
-                (long long)p, s->t_start[at], s->lat_ms[at], (long long)s->burst[a]);
-        }
+    status = icd_i_out_printf(ctx, out, "%s# stopped: %s; elapsed_s: %.6f\n",
+                              s->mhz ? HEAD : HEAD_OLD, s->stopped, s->elapsed_s);
+    if (status == ICD_OK) status = write_clock(ctx, s, out);
+    if (status == ICD_OK) status = write_rows(ctx, s, out);
     icd_status closed = icd_i_out_close(ctx, out, status == ICD_OK);
     return status != ICD_OK ? status : closed;
 }
 
-enum { FIELDS = 6, ARMS_MOST = 1000 };
+enum { FIELDS = 7, ARMS_MOST = 1000 };
 
 /* One parsed line; `arm` points into the text. */
 typedef struct row {
     int64_t block, position, burst;
-    double t_start, lat_ms;
+    double t_start, lat_ms, mhz;
     const char *arm;
 } row;
 
 /* Cuts a line at its commas. @return false: another number of fields */
-static bool split(char *line, const char *field[FIELDS])
+static bool split(char *line, int fields, const char *field[FIELDS])
 {
-    for (int i = 0; i < FIELDS; i++) {
+    for (int i = 0; i < fields; i++) {
         field[i] = line;
         line = strchr(line, ',');
-        if (!line) return i == FIELDS - 1;
+        if (!line) return i == fields - 1;
         *line++ = 0;
     }
     return false;
 }
 
-static bool parse_row(char *line, row *r)
+static bool parse_row(char *line, int fields, row *r)
 {
     const char *field[FIELDS];
-    if (!split(line, field)) return false;
+    if (!split(line, fields, field)) return false;
     r->arm = field[1];
+    r->mhz = 0;
+    if (fields == FIELDS && (!icd_i_real_parse(field[6], &r->mhz) || r->mhz < 0))
+        return false;
     return icd_i_int_parse(field[0], &r->block) && *r->arm &&
            icd_i_int_parse(field[2], &r->position) &&
            icd_i_real_parse(field[3], &r->t_start) &&
@@ -77,14 +110,14 @@ static icd_status bad_line(icd_ctx *ctx, const char *path, int64_t line)
     if (status == ICD_OK)
         status = icd_i_fail(
             ctx, ICD_EDATA, place.data, "measure again",
-            "found a line that is not block,arm,position,t_start_s,lat_ms,burst in "
-            "the order taken");
+            "found a line that is not block,arm,position,t_start_s,lat_ms,burst "
+            "(and core_mhz) in the order taken");
     icd_i_text_release(ctx, &place);
     return status;
 }
 
 /* The first block names the arms; every later one must repeat them all. */
-static icd_status collect_arms(icd_ctx *ctx, const row *rows, int64_t count,
+static icd_status collect_arms(icd_ctx *ctx, const row *rows, int64_t count, int fields,
                                icd_samples *s)
 {
     icd_status status = ICD_OK;
@@ -99,6 +132,7 @@ static icd_status collect_arms(icd_ctx *ctx, const row *rows, int64_t count,
     ICD_TRY(ICD_ALLOC(ctx, s->blocks * s->arms, &s->lat_ms));
     ICD_TRY(ICD_ALLOC(ctx, s->blocks * s->arms, &s->t_start));
     ICD_TRY(ICD_ALLOC(ctx, s->blocks * s->arms, &s->position));
+    if (fields == FIELDS) ICD_TRY(ICD_ALLOC(ctx, s->blocks * s->arms, &s->mhz));
 done:
     return status;
 }
@@ -114,13 +148,14 @@ static bool place_row(const row *r, int64_t i, icd_samples *s)
     s->lat_ms[at] = r->lat_ms;
     s->t_start[at] = r->t_start;
     s->position[at] = (int32_t)r->position;
+    if (s->mhz) s->mhz[at] = r->mhz;
     return true;
 }
 
-static icd_status place_rows(icd_ctx *ctx, const row *rows, int64_t count,
+static icd_status place_rows(icd_ctx *ctx, const row *rows, int64_t count, int fields,
                              const char *path, icd_samples *s)
 {
-    icd_status status = collect_arms(ctx, rows, count, s);
+    icd_status status = collect_arms(ctx, rows, count, fields, s);
     if (status != ICD_OK) return status;
     if (s->arms == 0 || s->arms > ARMS_MOST || count % s->arms != 0)
         return icd_i_fail(ctx, ICD_EDATA, path, "measure again",
@@ -135,40 +170,96 @@ static icd_status place_rows(icd_ctx *ctx, const row *rows, int64_t count,
     return ICD_OK;
 }
 
-/* "# stopped: WHY; elapsed_s: SECONDS"; other comments say nothing to us. */
-static void read_comment(const char *line, icd_samples *s)
+static void copy_text(const json_t *object, const char *key, char *out, size_t size)
 {
-    static const char STOPPED[] = "# stopped: ", ELAPSED[] = "; elapsed_s: ";
-    const char *to = strstr(line, ELAPSED);
-    if (strncmp(line, STOPPED, sizeof STOPPED - 1) != 0 || !to) return;
-    line += sizeof STOPPED - 1;
-    snprintf(s->stopped, sizeof s->stopped, "%.*s", (int)(to - line), line);
-    if (!icd_i_real_parse(to + sizeof ELAPSED - 1, &s->elapsed_s)) s->elapsed_s = 0;
+    const char *text = json_string_value(json_object_get(object, key));
+    if (text) snprintf(out, size, "%s", text);
 }
 
-/* Every line ends with \n; the first is HEAD. `text` is cut into its fields. */
+static double real_of(const json_t *value)
+{
+    return json_is_number(value) ? json_number_value(value) : 0;
+}
+
+static void read_clock(icd_ctx *ctx, const char *text, icd_samples *s)
+{
+    json_t *root = NULL;
+    icd_clock *c = &s->clock;
+    char word[16] = "";
+    if (icd_i_json_parse(ctx, text, strlen(text), "samples", &root) != ICD_OK) {
+        icd_ctx_clear(ctx); /* a comment that is not ours */
+        return;
+    }
+    copy_text(root, "governor", c->governor, sizeof c->governor);
+    copy_text(root, "boost", c->boost, sizeof c->boost);
+    copy_text(root, "pinned", c->pinned, sizeof c->pinned);
+    const json_t *throttled = json_object_get(root, "throttled"),
+                 *mhz = json_object_get(root, "core_mhz");
+    c->throttled = json_is_integer(throttled) ? json_integer_value(throttled) : -1;
+    c->tsc_invariant = json_is_true(json_object_get(root, "tsc_invariant"));
+    c->tsc_mhz = real_of(json_object_get(root, "tsc_mhz"));
+    c->tsc_worst_ppm = real_of(json_object_get(root, "tsc_worst_ppm"));
+    c->mhz_low = real_of(json_array_get(mhz, 0));
+    c->mhz_mean = real_of(json_array_get(mhz, 1));
+    c->mhz_high = real_of(json_array_get(mhz, 2));
+    copy_text(root, "criterion", word, sizeof word);
+    for (int i = 0; i <= ICD_STOP_TIMEOUT; i++)
+        if (!strcmp(word, icd_stop_name((icd_stop)i))) s->stop = i;
+    copy_text(root, "mode", word, sizeof word);
+    s->mode = strcmp(word, "cold") ? ICD_MEASURE_WARM : ICD_MEASURE_COLD;
+    json_decref(root);
+}
+
+/* "# stopped: WHY; elapsed_s: SECONDS", "# clock: {...}"; others say nothing to us. */
+static void read_comment(icd_ctx *ctx, const char *line, icd_samples *s)
+{
+    static const char STOPPED[] = "# stopped: ", ELAPSED[] = "; elapsed_s: ",
+                      CLOCK[] = "# clock: ";
+    const char *to = strstr(line, ELAPSED);
+    if (!strncmp(line, CLOCK, sizeof CLOCK - 1)) {
+        read_clock(ctx, line + sizeof CLOCK - 1, s);
+    } else if (!strncmp(line, STOPPED, sizeof STOPPED - 1) && to) {
+        line += sizeof STOPPED - 1;
+        snprintf(s->stopped, sizeof s->stopped, "%.*s", (int)(to - line), line);
+        if (!icd_i_real_parse(to + sizeof ELAPSED - 1, &s->elapsed_s)) s->elapsed_s = 0;
+    }
+}
+
+/* Fields of a row by the first line, which is passed; 0: another file. */
+static int read_head(char **text)
+{
+    const char *head = strncmp(*text, HEAD, sizeof HEAD - 1) == 0           ? HEAD
+                       : strncmp(*text, HEAD_OLD, sizeof HEAD_OLD - 1) == 0 ? HEAD_OLD
+                                                                            : NULL;
+    if (!head) return 0;
+    *text += strlen(head);
+    return head == HEAD ? FIELDS : FIELDS - 1;
+}
+
+/* Every line ends with \n; the first is a head. `text` is cut into its fields. */
 static icd_status parse_all(icd_ctx *ctx, char *text, const char *path, icd_samples *s)
 {
     icd_status status = ICD_OK;
     row *rows = NULL;
     int64_t count = 0, capacity = 0, line = 1;
     char *at = text, *stop = NULL;
-    if (strncmp(text, HEAD, sizeof HEAD - 1) != 0) return bad_line(ctx, path, line);
-    for (at += sizeof HEAD - 1; *at; at = stop + 1) {
+    int fields = read_head(&at);
+    if (!fields) return bad_line(ctx, path, line);
+    for (; *at; at = stop + 1) {
         line++;
         stop = strchr(at, '\n');
         if (stop) *stop = 0;
         if (stop && *at == '#') {
-            read_comment(at, s);
+            read_comment(ctx, at, s);
             continue;
         }
         ICD_TRY(icd_i_grow(ctx, (void **)&rows, &capacity, count + 1, sizeof *rows));
-        if (!stop || !parse_row(at, &rows[count++])) {
+        if (!stop || !parse_row(at, fields, &rows[count++])) {
             status = bad_line(ctx, path, line);
             goto done;
         }
     }
-    status = place_rows(ctx, rows, count, path, s);
+    status = place_rows(ctx, rows, count, fields, path, s);
 done:
     icd_i_free(ctx, rows);
     return status;

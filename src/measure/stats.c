@@ -70,6 +70,17 @@ double icd_i_normal_quantile(double p)
     return z - u / (1 + z * u / 2);
 }
 
+double icd_i_student_quantile(double p, double df)
+{
+    double z = icd_i_normal_quantile(p), y = z * z;
+    if (df == 1) return tan(M_PI * (p - .5));
+    if (df == 2) return (2 * p - 1) / sqrt(2 * p * (1 - p));
+    const double G[] = {(y + 1) / 4, ((5 * y + 16) * y + 3) / 96,
+                        (((3 * y + 19) * y + 17) * y - 15) / 384,
+                        ((((79 * y + 776) * y + 1482) * y - 1920) * y - 945) / 92160};
+    return z * (1 + (G[0] + (G[1] + (G[2] + G[3] / df) / df) / df) / df);
+}
+
 static int ascending(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -140,37 +151,6 @@ double icd_i_normal_half_width(const double *x, int64_t n)
 {
     if (n < 2) return INFINITY;
     return icd_i_normal_quantile(.975) * icd_i_sd(x, n) / sqrt((double)n);
-}
-
-/* Sum of d with the signs given by the bits of `flips` (or drawn, when rng is given). */
-static double flipped_sum(const double *d, int64_t n, uint64_t flips, icd_rng *rng)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (rng && i % 64 == 0) flips = icd_i_rng_u64(rng);
-        sum += flips >> (i % 64) & 1 ? -d[i] : d[i];
-    }
-    return sum;
-}
-
-double icd_i_sign_flip_p(const double *d, int64_t n, int64_t flips, uint64_t seed)
-{
-    double observed = fabs(flipped_sum(d, n, 0, NULL));
-    double slack = 1e-12 * observed;
-    int64_t extreme = 0;
-    if (n == 0) return NAN;
-    if (n <= 14) {
-        int64_t all = INT64_C(1) << n;
-        for (int64_t i = 0; i < all; i++)
-            extreme += fabs(flipped_sum(d, n, (uint64_t)i, NULL)) >= observed - slack;
-        return (double)extreme / (double)all;
-    }
-    icd_rng rng;
-    icd_i_rng_init(&rng, seed, 2);
-    for (int64_t i = 0; i < flips; i++)
-        extreme += fabs(flipped_sum(d, n, 0, &rng)) >= observed - slack;
-    /* The observed assignment is one of the flips: p is never 0. */
-    return (double)(extreme + 1) / (double)(flips + 1);
 }
 
 double icd_i_hedges_g(const double *a, const double *b, int64_t n)

@@ -23,6 +23,10 @@ double icd_i_normal_cdf(double z);
  * 1) */
 double icd_i_normal_quantile(double p);
 
+/** Student's t: exact for 1 and 2 degrees of freedom, else Fisher's expansion to 1/df^4
+ * (error below 1 % from 3, below 1e-5 from 10). @source Abramowitz & Stegun 26.7.5 */
+double icd_i_student_quantile(double p, double df);
+
 /** A two-sided interval. */
 typedef struct icd_interval {
     double low, high;
@@ -42,12 +46,6 @@ icd_status icd_i_bca_mean(icd_ctx *ctx, const double *x, int64_t n, double level
 
 /** Half the width of the t-free normal interval of the mean: for stopping rules only. */
 double icd_i_normal_half_width(const double *x, int64_t n);
-
-/**
- * Two-sided p-value of mean(d) = 0 by random sign flips of the paired differences; all
- * 2^n flips when n <= 14.
- */
-double icd_i_sign_flip_p(const double *d, int64_t n, int64_t flips, uint64_t seed);
 
 /** Standardised difference mean(b) - mean(a), pooled sd, with the small-sample
  * correction.

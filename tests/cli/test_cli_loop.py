@@ -65,7 +65,7 @@ class Loop(LoopTest):
         for row in live.values():
             self.assertLess(row["iterative"], row["linear"])
         with open(out / "samples.csv", newline="") as file:
-            self.assertEqual(next(csv.reader(file)), ["block", "arm", "position", "t_start_s", "lat_ms", "burst"])
+            self.assertEqual(next(csv.reader(file)), ["block", "arm", "position", "t_start_s", "lat_ms", "burst", "core_mhz"])
         events = [json.loads(line) for line in (out / "run.log").read_text().splitlines()]
         self.assertEqual([e["stage"] for e in events][:4], ["trace", "graph", "permute", "transform"])
 

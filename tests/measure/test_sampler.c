@@ -82,6 +82,8 @@ static void takes_whole_designs_and_at_least_thirty(void **state)
     for (int a = 0; a < 3; a++)
         assert_int_equal(counts[a], 3 + s->blocks * (1 + s->burst[a]));
     assert_non_null(strstr(s->stopped, "every interval"));
+    assert_int_equal(s->stop, ICD_STOP_INTERVAL);
+    assert_string_equal(s->clock.pinned, "not pinned");
     icd_samples_free(ctx, s);
 }
 
@@ -97,6 +99,42 @@ static void stops_at_the_largest_number(void **state)
     icd_samples *s = measure_three(counts, opts);
     assert_int_equal(s->blocks, 48);
     assert_non_null(strstr(s->stopped, "largest number"));
+    icd_samples_free(ctx, s);
+}
+
+/* Cold: every sample is one step, and nothing is discarded. */
+static void cold_mode_takes_single_steps(void **state)
+{
+    int64_t counts[3] = {0};
+    icd_measure_opts opts;
+    (void)state;
+    icd_options_init(&icd_measure_table, &opts);
+    opts.mode = ICD_MEASURE_COLD;
+    opts.ci_half_width = 1;
+    opts.warmup_iter = 2;
+    opts.pin = "auto";
+    icd_samples *s = measure_three(counts, opts);
+    assert_int_equal(s->mode, ICD_MEASURE_COLD);
+    assert_string_not_equal(s->clock.pinned, "not pinned");
+    for (int a = 0; a < 3; a++) {
+        assert_int_equal(s->burst[a], 1);
+        assert_int_equal(counts[a], 2 + s->blocks);
+    }
+    icd_samples_free(ctx, s);
+}
+
+static void time_limit_waits_for_the_least_number(void **state)
+{
+    int64_t counts[3] = {0};
+    icd_measure_opts opts;
+    (void)state;
+    icd_options_init(&icd_measure_table, &opts);
+    opts.burst_ms = 0;
+    opts.ci_half_width = 0;
+    opts.timeout_s = 1e-3;
+    icd_samples *s = measure_three(counts, opts);
+    assert_true(s->blocks >= 30);
+    assert_int_equal(s->stop, ICD_STOP_TIMEOUT);
     icd_samples_free(ctx, s);
 }
 
@@ -134,7 +172,16 @@ static icd_samples *paired_samples(double factor)
         position[2 * i + 1] = 1 - i % 2;
         start[2 * i] = start[2 * i + 1] = i;
     }
-    s = (icd_samples){2, 40, names, lat, position, start, burst, "test", 1};
+    s = (icd_samples){.arms = 2,
+                      .blocks = 40,
+                      .name = names,
+                      .lat_ms = lat,
+                      .position = position,
+                      .t_start = start,
+                      .burst = burst,
+                      .stopped = "test",
+                      .elapsed_s = 1,
+                      .clock = {.throttled = -1}};
     return &s;
 }
 
@@ -157,6 +204,82 @@ static void verdicts_follow_the_interval(void **state)
     assert_int_equal(c.verdict, ICD_VERDICT_SAME);
     assert_fails(ctx, ICD_EINVAL, "no arm 'dense'",
                  icd_samples_compare(ctx, paired_samples(1), "linear", "dense", 1, &c));
+}
+
+/* The clock of arm b runs 20 % faster: in cycles nothing changed. */
+static void cycles_take_the_clock_out(void **state)
+{
+    double mhz[80];
+    icd_comparison c;
+    icd_samples *s = paired_samples(1 / 1.2);
+    (void)state;
+    assert_ok(ctx, icd_samples_compare(ctx, s, "linear", "iterative", 1, &c));
+    assert_true(isnan(c.delta_cycles));
+    for (int i = 0; i < 80; i++) mhz[i] = i % 2 ? 3600 : 3000;
+    s->mhz = mhz;
+    assert_ok(ctx, icd_samples_compare(ctx, s, "linear", "iterative", 1, &c));
+    assert_near(c.delta_cycles, 0, .002);
+    assert_near(c.delta, 1 / 1.2 - 1, .002);
+}
+
+static void drift_is_told_and_outliers_are_counted(void **state)
+{
+    icd_drift drift;
+    icd_comparison c;
+    icd_summary summary;
+    icd_samples *s = paired_samples(.8);
+    (void)state;
+    for (int i = 0; i < 80; i++) s->lat_ms[i] *= exp(.02 * (i / 2));
+    assert_ok(ctx, icd_samples_drift(ctx, s, &drift));
+    assert_true(drift.drifting);
+    assert_near(drift.change, expm1(.78), .3);
+    assert_ok(ctx, icd_samples_compare(ctx, s, "linear", "iterative", 1, &c));
+    assert_near(c.delta, -.2, .002);
+    assert_int_equal(c.outliers, 0);
+    s = paired_samples(.8);
+    assert_ok(ctx, icd_samples_drift(ctx, s, &drift));
+    assert_false(drift.drifting);
+    s->lat_ms[21] *= 3;
+    assert_ok(ctx, icd_samples_compare(ctx, s, "linear", "iterative", 1, &c));
+    assert_int_equal(c.outliers, 1);
+    assert_int_equal(c.blocks, 40);
+    assert_ok(ctx, icd_samples_summary(ctx, s, "iterative", 1, &summary));
+    assert_int_equal(summary.count, 40);
+}
+
+static void csv_keeps_the_clock(void **state)
+{
+    double mhz[80];
+    icd_samples *s = paired_samples(.9), *back = NULL;
+    const char *path = icd_test_path("clock.csv");
+    (void)state;
+    for (int i = 0; i < 80; i++) mhz[i] = 3000 + i;
+    s->mhz = mhz;
+    s->stop = ICD_STOP_REPEATS;
+    s->mode = ICD_MEASURE_COLD;
+    s->clock = (icd_clock){.governor = "performance",
+                           .boost = "off",
+                           .pinned = "0,1",
+                           .throttled = 3,
+                           .tsc_invariant = true,
+                           .tsc_mhz = 2450,
+                           .tsc_worst_ppm = 7,
+                           .mhz_low = 3000,
+                           .mhz_mean = 3040,
+                           .mhz_high = 3079};
+    assert_ok(ctx, icd_samples_write(ctx, s, path));
+    assert_ok(ctx, icd_samples_read(ctx, path, &back));
+    assert_int_equal(back->stop, ICD_STOP_REPEATS);
+    assert_int_equal(back->mode, ICD_MEASURE_COLD);
+    assert_string_equal(back->clock.governor, "performance");
+    assert_string_equal(back->clock.boost, "off");
+    assert_string_equal(back->clock.pinned, "0,1");
+    assert_int_equal(back->clock.throttled, 3);
+    assert_true(back->clock.tsc_invariant);
+    assert_near(back->clock.mhz_high, 3079, 1e-9);
+    assert_non_null(back->mhz);
+    assert_near(back->mhz[icd_samples_find(back, "iterative")], 3001, 1e-9);
+    icd_samples_free(ctx, back);
 }
 
 static void csv_round_trip(void **state)
@@ -193,6 +316,7 @@ static void damaged_csv_is_refused(void **state)
         "0,a,0,0,1,1\n9223372036854775807,a,0,0,1,1\n",
         "1,a,0,0,1,1\n",
         "0,a,0,0,1,1",
+        "0,a,0,0,1,1,3000\n",
         "",
     };
     char text[256];
@@ -252,8 +376,13 @@ int main(void)
         cmocka_unit_test(design_is_balanced),
         cmocka_unit_test(takes_whole_designs_and_at_least_thirty),
         cmocka_unit_test(stops_at_the_largest_number),
+        cmocka_unit_test(cold_mode_takes_single_steps),
+        cmocka_unit_test(time_limit_waits_for_the_least_number),
         cmocka_unit_test(failure_of_an_arm_ends_it),
         cmocka_unit_test(verdicts_follow_the_interval),
+        cmocka_unit_test(cycles_take_the_clock_out),
+        cmocka_unit_test(drift_is_told_and_outliers_are_counted),
+        cmocka_unit_test(csv_keeps_the_clock),
         cmocka_unit_test(csv_round_trip),
         cmocka_unit_test(damaged_csv_is_refused),
         cmocka_unit_test(absent_readings_say_why),

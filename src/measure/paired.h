@@ -1,0 +1,33 @@
+/**
+ * @file paired.h
+ * Tests on paired differences, and what several of them at once may claim.
+ */
+#ifndef ICD_MEASURE_PAIRED_H
+#define ICD_MEASURE_PAIRED_H
+
+#include "base/mem.h"
+
+/**
+ * Two-sided p-value of mean(d) = 0 by random sign flips of the paired differences; all
+ * 2^n flips when n <= 14.
+ */
+double icd_i_sign_flip_p(const double *d, int64_t n, int64_t flips, uint64_t seed);
+
+/** Wilcoxon's signed-rank test of paired differences. */
+typedef struct icd_wilcoxon {
+    double statistic; /**< the smaller of the two rank sums; ties have mid-ranks */
+    double p;         /**< two-sided; NaN where every difference is zero */
+    int64_t ranked;   /**< differences that are not zero: the others are left out */
+    bool exact;       /**< the whole distribution, not its normal approximation */
+} icd_wilcoxon;
+
+/**
+ * Exact for up to 50 differences without ties and zeros, else the normal approximation
+ * with the variance corrected for ties (and without a continuity correction).
+ * @return ICD_OK | ICD_ENOMEM
+ * @cost   O(n log n), exact O(n^3)
+ * @source Wilcoxon (1945), 10.2307/3001968; zeros as he treats them
+ */
+icd_status icd_i_wilcoxon(icd_ctx *ctx, const double *d, int64_t n, icd_wilcoxon *out);
+
+#endif
