@@ -148,6 +148,46 @@ typedef icd_status icd_observe_fn(icd_ctx *ctx, void *user, const icd_linear *li
                                   const float *x, int64_t tokens, int64_t cols);
 void icd_runner_observe(icd_runner *runner, icd_observe_fn *fn, void *user);
 
+/** The same for what a linear wrote (tokens x rows, bias included); an error ends the
+ * step. */
+void icd_runner_observe_outputs(icd_runner *runner, icd_observe_fn *fn, void *user);
+
+struct icd_kv;
+
+/** The KV cache of a layer (core/kv.h), to be read, or thinned between steps; NULL: the
+ * architecture has none. */
+struct icd_kv *icd_runner_kv(icd_runner *runner, int64_t layer);
+
+/**
+ * Puts a copy of a cache in the place of a layer's; it may hold the other type (int8).
+ * @return ICD_OK | ICD_EINVAL another shape than the layer's | ICD_EUNSUPPORTED no KV
+ * cache | ICD_ENOMEM
+ */
+icd_status icd_runner_put_kv(icd_ctx *ctx, icd_runner *runner, int64_t layer,
+                             const struct icd_kv *kv);
+
+/** Where one query looked: shares of its attention, mean over the heads. */
+typedef struct icd_attention {
+    int64_t layer, sequence;
+    int64_t query;           /**< its position */
+    const int32_t *position; /**< [count] of the tokens */
+    const float *mass;       /**< [count] their shares; the sum is 1 */
+    int64_t count;
+} icd_attention;
+
+/** Called in the order of layers, sequences and queries, on the thread that steps. */
+typedef icd_status icd_attention_fn(icd_ctx *ctx, void *user, const icd_attention *seen);
+
+/**
+ * From now on steps add the attention that every cached token draws to its `mass`, and
+ * show every query to `fn`.
+ * @param fn [in] NULL: masses only
+ * @return ICD_OK | ICD_EUNSUPPORTED no KV cache | ICD_ENOMEM
+ * @cost   memory: tokens x seq floats; steps keep their results bit for bit
+ */
+icd_status icd_runner_attention(icd_ctx *ctx, icd_runner *runner, icd_attention_fn *fn,
+                                void *user);
+
 #ifdef __cplusplus
 }
 #endif

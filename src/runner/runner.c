@@ -1,5 +1,6 @@
 #include <icd/runner.h>
 
+#include "core/kv.h"
 #include "kernels/linear.h"
 #include "runner/linear.h"
 #include "runner/runner_private.h"
@@ -180,6 +181,7 @@ void icd_runner_free(icd_ctx *ctx, icd_runner *r)
     icd_i_free(ctx, r->q_scale);
     icd_i_free(ctx, r->staged);
     icd_i_free(ctx, r->scratch);
+    icd_i_free(ctx, r->mass);
     icd_i_free(ctx, r);
 }
 
@@ -201,7 +203,9 @@ icd_status icd_runner_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
                           icd_ctx_threads(ctx), r->workers);
     icd_status status = r->engine->check(ctx, r, batch);
     r->rows_done = 0;
+    r->observed = ICD_OK;
     if (status == ICD_OK) status = r->engine->step(ctx, r, batch, out);
+    if (status == ICD_OK) status = r->observed;
     if (status == ICD_OK) r->rows_done = out->tokens;
     return status;
 }
@@ -245,6 +249,54 @@ void icd_runner_observe(icd_runner *runner, icd_observe_fn *fn, void *user)
 {
     runner->observe = fn;
     runner->observe_user = user;
+}
+
+void icd_runner_observe_outputs(icd_runner *runner, icd_observe_fn *fn, void *user)
+{
+    runner->observe_output = fn;
+    runner->observe_output_user = user;
+}
+
+static icd_status check_kv(icd_ctx *ctx, const icd_runner *r)
+{
+    if (r->engine->kv) return ICD_OK;
+    return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(r->model), NULL,
+                      "a model of architecture '%s' has no KV cache", r->engine->arch);
+}
+
+icd_kv *icd_runner_kv(icd_runner *r, int64_t layer)
+{
+    return r->engine->kv ? *r->engine->kv(r, layer) : NULL;
+}
+
+icd_status icd_runner_put_kv(icd_ctx *ctx, icd_runner *r, int64_t layer, const icd_kv *kv)
+{
+    icd_kv *copy = NULL;
+    icd_status status = check_kv(ctx, r);
+    if (status != ICD_OK) return status;
+    icd_kv **held = r->engine->kv(r, layer);
+    if (memcmp(&kv->shape, &(*held)->shape, offsetof(icd_kv_shape, int8)) != 0)
+        return icd_i_fail(ctx, ICD_EINVAL, "KV cache", NULL,
+                          "found another shape than that of layer %lld",
+                          (long long)layer);
+    status = icd_i_kv_copy(ctx, kv, kv->shape.int8, &copy);
+    if (status != ICD_OK) return status;
+    icd_i_kv_free(ctx, *held);
+    *held = copy;
+    return ICD_OK;
+}
+
+icd_status icd_runner_attention(icd_ctx *ctx, icd_runner *r, icd_attention_fn *fn,
+                                void *user)
+{
+    icd_status status = check_kv(ctx, r);
+    if (status == ICD_OK && !r->mass)
+        status = ICD_ALLOC(ctx, r->capacity.batch * r->capacity.seq * r->capacity.seq,
+                           &r->mass);
+    if (status != ICD_OK) return status;
+    r->attention = fn;
+    r->attention_user = user;
+    return ICD_OK;
 }
 
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,

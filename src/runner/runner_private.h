@@ -47,6 +47,8 @@ typedef struct icd_engine {
      * architecture keeps no state. */
     icd_status (*decode)(icd_ctx *ctx, icd_runner *runner, const int32_t *ids, bool keep,
                          icd_output *out);
+    /** The KV cache of a layer. NULL: the architecture has none. */
+    struct icd_kv **(*kv)(icd_runner *runner, int64_t layer);
 } icd_engine;
 
 extern const icd_engine icd_i_engine_bert, icd_i_engine_ffn;
@@ -71,7 +73,13 @@ struct icd_runner {
     int64_t rows_done; /**< rows of the last step's output; 0: none */
     icd_observe_fn *observe;
     void *observe_user;
-    void *state; /**< the engine's */
+    icd_attention_fn *attention;
+    void *attention_user;
+    float *mass; /**< [tokens x seq] attention of a layer; NULL: nobody asked for it */
+    icd_observe_fn *observe_output;
+    void *observe_output_user;
+    icd_status observed; /**< what the observer of outputs returned; ends the step */
+    void *state;         /**< the engine's */
 };
 
 /** A tensor as f32: a view where it is stored so, else a copy that the runner owns. */
