@@ -84,16 +84,28 @@ icd_status icd_i_model_take_axis(icd_ctx *ctx, icd_model *model, const char *nam
     return status;
 }
 
-/* A block that began at `offset` now begins where its index went. */
+/* Size of the blocks that `axis` moves on one side of a tensor; 0: none. */
+static int64_t block_of(const icd_axis *axis, const icd_binding *inside)
+{
+    for (int64_t b = 0; b < axis->bindings; ++b)
+        if (axis->binding[b].dim == inside->dim &&
+            strcmp(axis->binding[b].tensor, inside->tensor) == 0)
+            return axis->binding[b].block;
+    return 0;
+}
+
+/* What lies in a block goes where the block's index went. */
 static icd_status move_member(icd_ctx *ctx, icd_model *model, icd_axis *member,
-                              int64_t width, const int32_t *new_of_old)
+                              const icd_axis *axis, const int32_t *new_of_old)
 {
     size_t bytes = (size_t)member->bindings * sizeof *member->binding;
     icd_binding *moved = icd_i_arena_alloc(ctx, model->arena, bytes);
     if (!moved) return ICD_ENOMEM;
     memcpy(moved, member->binding, bytes);
-    for (int64_t b = 0; b < member->bindings; ++b)
-        moved[b].offset = new_of_old[moved[b].offset / width] * width;
+    for (int64_t b = 0; b < member->bindings; ++b) {
+        int64_t width = block_of(axis, &moved[b]), at = moved[b].offset;
+        if (width) moved[b].offset = new_of_old[at / width] * width + at % width;
+    }
     member->binding = moved;
     return ICD_OK;
 }
@@ -102,12 +114,11 @@ icd_status icd_i_axis_move_members(icd_ctx *ctx, icd_model *model,
                                    const icd_axis_slot *axis, const icd_perm *p)
 {
     int32_t *new_of_old = NULL;
-    int64_t width = axis->axis.binding[0].block;
     icd_status status = ICD_ALLOC(ctx, p->n, &new_of_old);
     if (status != ICD_OK) return status;
     icd_perm_invert_into(p, new_of_old);
     for (int64_t i = 0; i < p->n * axis->members; ++i)
-        ICD_TRY(move_member(ctx, model, &model->axis[axis->member + i].axis, width,
+        ICD_TRY(move_member(ctx, model, &model->axis[axis->member + i].axis, &axis->axis,
                             new_of_old));
 done:
     icd_i_free(ctx, new_of_old);

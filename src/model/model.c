@@ -111,6 +111,7 @@ static const struct {
     icd_arch_open_fn *open;
 } ARCH[] = {
     {"bert", icd_i_bert_open},
+    {"llama", icd_i_llama_open},
 };
 
 static icd_status open_type(icd_ctx *ctx, icd_model *model, const char *place,
