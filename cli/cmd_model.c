@@ -1,4 +1,4 @@
-/* icd axes, apply, infer, verify, trace: models, their axes, and running them. */
+/* icd axes, apply, infer, verify: models, their axes, and running them. */
 #include "cli.h"
 
 #include <math.h>
@@ -225,48 +225,4 @@ const cli_command cli_verify = {
     .max_positionals = 1,
     .flags = verify_flags,
     .run = verify,
-};
-
-static const cli_flag *trace_flags(void)
-{
-    static const cli_flag ROW[] = {
-        {"--input", 'i', "FILE", "text, or ids as .npy", NULL, &arg.input, NULL},
-        {"--tokens", 0, "N", "tokens traced at most", "model.calibration_tokens", NULL,
-         NULL},
-        {"--activity-mass", 0, "SHARE", "share of activation mass an access set holds",
-         "graph.activity_mass", NULL, NULL},
-        {"--output", 'o', "DIR", "folder for AXIS/trace.icdt", NULL, &arg.out, NULL},
-        {NULL, 0, NULL, NULL, NULL, NULL, NULL},
-    };
-    return ROW;
-}
-
-static icd_status trace(cli_app *app)
-{
-    int64_t axes_traced = 0, tokens = 0;
-    icd_status status;
-    if (!arg.out) return cli_usage(app, "-o DIR is missing");
-    status = icd_trace_model(app->ctx, app->config, app->positional[0], arg.input,
-                             arg.out, &axes_traced, &tokens);
-    cli_progress_end();
-    if (status != ICD_OK) return status;
-    if (app->json)
-        return cli_print_json(json_pack("{s:s,s:I,s:I}", "out", arg.out, "axes",
-                                        (json_int_t)axes_traced, "tokens",
-                                        (json_int_t)tokens));
-    printf("%lld axes traced over %lld tokens; written: %s/axes/AXIS/trace.icdt\n",
-           (long long)axes_traced, (long long)tokens, arg.out);
-    return ICD_OK;
-}
-
-const cli_command cli_trace = {
-    .name = "trace",
-    .summary = "run a model on real input and record which channels are active",
-    .usage = "MODEL_DIR --input text.txt|ids.npy -o DIR [options]",
-    .examples = "  icd trace MODEL_DIR --input data/text/austen.txt -o traces\n"
-                "  icd graph -t traces/axes/layer.0.ffn.inner/trace.icdt -o W.csr.npz\n",
-    .min_positionals = 1,
-    .max_positionals = 1,
-    .flags = trace_flags,
-    .run = trace,
 };

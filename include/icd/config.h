@@ -25,6 +25,7 @@ typedef struct icd_config {
     icd_runner_opts runner;
     icd_layout_opts layout;
     icd_kernel_opts kernel;
+    icd_trace_run_opts trace;
     icd_graph_opts graph;
     icd_mock_opts mock; /**< section graph.mock */
     icd_solver_opts solver;

@@ -62,6 +62,13 @@ typedef struct icd_kernel_opts {
     int32_t vector; /**< rows of a kernel's row block */
 } icd_kernel_opts;
 
+/** Section `trace`. */
+typedef struct icd_trace_run_opts {
+    size_t size;
+    const char *axes; /**< "auto", "all", or shell patterns separated by commas */
+    int64_t events;   /**< events kept per axis at most: every k-th one */
+} icd_trace_run_opts;
+
 /** Section `cache`. */
 typedef struct icd_cache_opts {
     size_t size;
@@ -91,8 +98,8 @@ typedef struct icd_report_opts {
 } icd_report_opts;
 
 extern const icd_option_table icd_pipeline_table, icd_model_table, icd_layout_table,
-    icd_kernel_table, icd_cache_table, icd_gates_table, icd_rollback_table,
-    icd_report_table;
+    icd_kernel_table, icd_trace_table, icd_cache_table, icd_gates_table,
+    icd_rollback_table, icd_report_table;
 
 struct icd_config;
 
@@ -172,10 +179,27 @@ typedef struct icd_verify_result {
 icd_status icd_verify(icd_ctx *ctx, const struct icd_config *config, const char *a,
                       const char *b, const char *input, icd_verify_result *result);
 
-/** Records access sets of every traced axis as DIR/axes/AXIS/trace.icdt. */
+/** What icd_trace_model recorded. */
+typedef struct icd_trace_result {
+    int64_t axes, tokens, events;
+    double overhead; /**< share of the time of the traced run that recording took */
+} icd_trace_result;
+
+/**
+ * Records access sets of the axes that section `trace` selects as
+ * DIR/axes/AXIS/trace.icdt, from the activations of a run on real input.
+ */
 icd_status icd_trace_model(icd_ctx *ctx, const struct icd_config *config,
                            const char *model, const char *input, const char *dir,
-                           int64_t *axes, int64_t *tokens);
+                           icd_trace_result *result);
+
+/**
+ * The same from the weights of a model that was pruned: what the row blocks of `vector`
+ * rows of every linear with zeros keep, as DIR/axes/LINEAR/trace.icdt.
+ * @return ICD_OK | ICD_EINVAL no linear has a zero share of at least 1 %
+ */
+icd_status icd_trace_masks(icd_ctx *ctx, const struct icd_config *config,
+                           const char *model, const char *dir, icd_trace_result *result);
 
 void icd_run_summary_free(icd_ctx *ctx, icd_run_summary *summary);
 

@@ -248,8 +248,8 @@ static void apply_int8(void *arg, int64_t item, int64_t items, int32_t worker)
                      job->r->scratch + worker * job->r->scratch_bytes);
 }
 
-void icd_i_linear_apply(icd_ctx *ctx, icd_runner *r, const icd_loaded *l, const float *x,
-                        int64_t tokens, float *y)
+static void apply(icd_ctx *ctx, icd_runner *r, const icd_loaded *l, const float *x,
+                  int64_t tokens, float *y)
 {
     apply_job job = {r, l, l->order ? r->staged : x, tokens, 1, y};
     if (!l->plan) {
@@ -258,6 +258,15 @@ void icd_i_linear_apply(icd_ctx *ctx, icd_runner *r, const icd_loaded *l, const 
     }
     job.token_chunks = (tokens + ICD_TOKEN_CHUNK - 1) / ICD_TOKEN_CHUNK;
     icd_i_parallel(ctx, l->plan->blocks * job.token_chunks, apply_int8, &job);
+}
+
+void icd_i_linear_apply(icd_ctx *ctx, icd_runner *r, const icd_loaded *l, const float *x,
+                        int64_t tokens, float *y)
+{
+    apply(ctx, r, l, x, tokens, y);
+    if (r->observe_output && r->observed == ICD_OK)
+        r->observed = r->observe_output(ctx, r->observe_output_user, l->info, y, tokens,
+                                        l->info->rows);
 }
 
 /* A work item of a pass over rows. */

@@ -13,6 +13,7 @@ static const icd_section SECTION[] = {
     {&icd_runner_table, offsetof(icd_config, runner)},
     {&icd_layout_table, offsetof(icd_config, layout)},
     {&icd_kernel_table, offsetof(icd_config, kernel)},
+    {&icd_trace_table, offsetof(icd_config, trace)},
     {&icd_graph_table, offsetof(icd_config, graph)},
     {&icd_mock_table, offsetof(icd_config, mock)},
     {&icd_solver_table, offsetof(icd_config, solver)},

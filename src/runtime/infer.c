@@ -10,8 +10,8 @@
 
 /* A job without a run directory: model and input only. The configuration is copied,
    because path and input come from the caller. */
-static icd_status open_model(icd_job *job, icd_config *config, const char *model,
-                             const char *input)
+icd_status icd_i_job_open_model(icd_job *job, icd_config *config, const char *model,
+                                const char *input)
 {
     config->model.path = model;
     config->model.fallback = NULL;
@@ -108,7 +108,7 @@ icd_status icd_infer(icd_ctx *ctx, const icd_config *config, const char *model,
     icd_config own = *config;
     icd_job job = {.ctx = ctx};
     outputs all = {0};
-    ICD_TRY(open_model(&job, &own, model, input));
+    ICD_TRY(icd_i_job_open_model(&job, &own, model, input));
     ICD_TRY(run_all(&job, &all));
     ICD_TRY(write_outputs(&job, &all, out));
     *result = (icd_infer_result){job.input.sequences, job.input.seq, all.width};
@@ -157,8 +157,8 @@ icd_status icd_verify(icd_ctx *ctx, const icd_config *config, const char *a,
     outputs x = {0}, y = {0};
     bool f32 = config->runner.dtype == ICD_RUN_F32;
     *result = (icd_verify_result){.bound = f32 ? 1e-5 : 2e-2};
-    ICD_TRY(open_model(&job_a, &own_a, a, input));
-    ICD_TRY(open_model(&job_b, &own_b, b, input));
+    ICD_TRY(icd_i_job_open_model(&job_a, &own_a, a, input));
+    ICD_TRY(icd_i_job_open_model(&job_b, &own_b, b, input));
     ICD_TRY(run_all(&job_a, &x));
     ICD_TRY(run_all(&job_b, &y));
     ICD_TRY(same_shape(ctx, &job_a, &job_b, &x, &y));
@@ -171,22 +171,5 @@ done:
     release_outputs(ctx, &y);
     icd_i_job_free(&job_a);
     icd_i_job_free(&job_b);
-    return status;
-}
-
-icd_status icd_trace_model(icd_ctx *ctx, const icd_config *config, const char *model,
-                           const char *input, const char *dir, int64_t *axes,
-                           int64_t *tokens)
-{
-    icd_status status = ICD_OK;
-    icd_config own = *config;
-    icd_job job = {.ctx = ctx};
-    ICD_TRY(icd_i_rundir_open(ctx, dir, &job.dir));
-    ICD_TRY(open_model(&job, &own, model, input));
-    ICD_TRY(icd_i_stage_trace(&job));
-    *axes = job.axes;
-    *tokens = job.input.tokens;
-done:
-    icd_i_job_free(&job);
     return status;
 }

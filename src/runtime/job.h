@@ -87,7 +87,8 @@ typedef struct icd_job {
     icd_job_linear *linear;
     int64_t linears;
 
-    icd_job_axis *axis; /**< pi0's axes, then pi1's groups */
+    double trace_overhead; /**< share of the traced run that recording took */
+    icd_job_axis *axis;    /**< pi0's axes, then pi1's groups */
     int64_t axes, axes_capacity;
     icd_layout *layout; /**< masks and weights after the transform, identity orders */
     icd_perm_set *before, *after;
@@ -110,6 +111,12 @@ typedef struct icd_job {
     char verdict[3][256];
 } icd_job;
 
+/** Opens model and input of a job without a loop; `config` is changed and must outlive
+ * it.
+ */
+icd_status icd_i_job_open_model(icd_job *job, icd_config *config, const char *model,
+                                const char *input);
+
 /** Why pi1 is not kept; the first cause stands. */
 void icd_i_job_roll_back(icd_job *job, const char *fmt, ...) ICD_PRINTF(2, 3);
 
@@ -121,6 +128,8 @@ const char *icd_i_job_path(icd_job *job, const char *name);
 icd_status icd_i_stage_open(icd_job *job);
 icd_status icd_i_stage_trace(icd_job *job);
 icd_status icd_i_stage_trace_load(icd_job *job);
+/** The part of stage trace that runs the model and writes the traces. */
+icd_status icd_i_trace_record(icd_job *job, icd_trace_result *result);
 icd_status icd_i_stage_graph(icd_job *job);
 icd_status icd_i_stage_permute(icd_job *job);
 icd_status icd_i_stage_permute_load(icd_job *job);

@@ -48,6 +48,15 @@ static const icd_option KERNEL[] = {
      "rows", "output rows of one tile"},
 };
 
+static const icd_option TRACE[] = {
+    {"axes", offsetof(icd_trace_run_opts, axes), ICD_OPTION_STRING, "auto", 0, 0, NULL,
+     NULL,
+     "axes whose access sets are recorded: auto (of one layer, read whole by a linear), "
+     "all, or patterns like layer.*.heads,residual"},
+    {"events", offsetof(icd_trace_run_opts, events), ICD_OPTION_INT64, "200000", 1, 1e9,
+     NULL, "events", "events kept per axis at most: every k-th one"},
+};
+
 static const icd_option CACHE[] = {
     {"enabled", offsetof(icd_cache_opts, enabled), ICD_OPTION_BOOL, "true", 0, 0, NULL,
      NULL, "reuse permutations solved for exactly the same problem"},
@@ -74,6 +83,14 @@ static const icd_option ROLLBACK[] = {
 static const icd_option REPORT[] = {
     {"out_dir", offsetof(icd_report_opts, out_dir), ICD_OPTION_STRING, "runs/exp001", 0,
      0, NULL, NULL, "run directory"},
+};
+
+const icd_option_table icd_trace_table = {
+    .section = "trace",
+    .help = "what is recorded while the model runs",
+    .struct_size = sizeof(icd_trace_run_opts),
+    .row = TRACE,
+    .rows = COUNT(TRACE),
 };
 
 #define TABLE(name, section_, help_, rows_)                                              \
