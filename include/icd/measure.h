@@ -5,7 +5,7 @@
  * A warm sample is a burst: one discarded step, then m timed steps of one arm; its value
  * is their mean. Bursts of all arms interleave in whole Williams designs; a block is one
  * pass over all arms. delta = exp(mean over blocks of ln(t_b / t_a)) - 1, with a BCa
- * bootstrap interval over blocks.
+ * bootstrap interval over blocks (widened for small numbers as Student's t is).
  */
 #ifndef ICD_MEASURE_H
 #define ICD_MEASURE_H
@@ -120,8 +120,9 @@ typedef struct icd_comparison {
     icd_verdict verdict;
     double p_wilcoxon;      /**< signed-rank test; NaN where nothing differs */
     int64_t outliers;       /**< blocks beyond 3.5 robust sd: counted, never removed */
-    double autocorrelation; /**< of neighbouring blocks; beyond 2 / sqrt(blocks) the
-                               interval is too narrow */
+    double autocorrelation; /**< of neighbouring blocks */
+    int64_t batches; /**< what was resampled: blocks, or means of neighbouring blocks
+                        where those remember each other (30 batches at least) */
     double
         delta_cycles; /**< delta after times are turned into core cycles; NaN: unknown */
 } icd_comparison;

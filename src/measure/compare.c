@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESAMPLES = 10000, RESAMPLES_LEAST = 2000, DRAWS = 20000000 };
+enum { RESAMPLES = 10000, RESAMPLES_LEAST = 2000, DRAWS = 20000000, BATCHES = 30 };
 
 static const double SAME_BAND = .01;
 
@@ -81,16 +81,22 @@ static double delta_cycles(const icd_samples *s, int64_t a, int64_t b, double me
     return expm1(mean_log + sum / (double)s->blocks);
 }
 
-static icd_status test_differences(icd_ctx *ctx, const double *d, int64_t n, int64_t seed,
-                                   icd_comparison *out)
+/* 95 % interval and tests of `count` batches that no longer remember each other. */
+static icd_status infer(icd_ctx *ctx, const double *batch, int64_t count, int64_t seed,
+                        icd_comparison *out)
 {
     icd_status status = ICD_OK;
     icd_wilcoxon ranks;
-    ICD_TRY(icd_i_wilcoxon(ctx, d, n, &ranks));
-    ICD_TRY(icd_i_outliers(ctx, d, n, NULL, &out->outliers));
-    out->p_value = icd_i_sign_flip_p(d, n, resamples(n), (uint64_t)seed);
+    icd_interval ci;
+    int64_t draws = resamples(count);
+    ICD_TRY(icd_i_bca_mean(ctx, batch, count, icd_i_expanded_level(.95, count), draws,
+                           (uint64_t)seed, &ci));
+    ICD_TRY(icd_i_wilcoxon(ctx, batch, count, &ranks));
+    out->low = expm1(ci.low);
+    out->high = expm1(ci.high);
+    out->p_value = icd_i_sign_flip_p(batch, count, draws, (uint64_t)seed);
     out->p_wilcoxon = ranks.p;
-    out->autocorrelation = icd_i_autocorrelation(d, n);
+    out->batches = count;
 done:
     return status;
 }
@@ -101,21 +107,19 @@ icd_status icd_samples_compare(icd_ctx *ctx, const icd_samples *s, const char *a
     icd_status status = ICD_OK;
     double *logs = NULL;
     int64_t ia = 0, ib = 0, n = s->blocks;
-    icd_interval ci = {0, 0};
     *out = (icd_comparison){0};
     ICD_TRY(find_arm(ctx, s, a, &ia));
     ICD_TRY(find_arm(ctx, s, b, &ib));
-    ICD_TRY(ICD_ALLOC(ctx, 3 * n, &logs));
+    ICD_TRY(ICD_ALLOC(ctx, 4 * n, &logs));
     ICD_TRY(fill_logs(ctx, s, ia, ib, logs));
-    const double *d = logs + 2 * n;
-    ICD_TRY(icd_i_bca_mean(ctx, d, n, .95, resamples(n), (uint64_t)seed, &ci));
+    double *d = logs + 2 * n, *batch = d + n;
     out->delta = expm1(icd_i_mean(d, n));
-    out->low = expm1(ci.low);
-    out->high = expm1(ci.high);
     out->hedges_g = icd_i_hedges_g(logs, logs + n, n);
-    out->delta_cycles = delta_cycles(s, ia, ib, icd_i_mean(d, n));
-    ICD_TRY(test_differences(ctx, d, n, seed, out));
     out->blocks = n;
+    out->delta_cycles = delta_cycles(s, ia, ib, icd_i_mean(d, n));
+    out->autocorrelation = icd_i_autocorrelation(d, n);
+    ICD_TRY(icd_i_outliers(ctx, d, n, NULL, &out->outliers));
+    ICD_TRY(infer(ctx, batch, icd_i_batch(d, n, BATCHES, batch), seed, out));
     out->verdict = judge(out);
 done:
     icd_i_free(ctx, logs);
@@ -139,7 +143,8 @@ icd_status icd_samples_summary(icd_ctx *ctx, const icd_samples *s, const char *a
     ICD_TRY(find_arm(ctx, s, arm, &a));
     ICD_TRY(ICD_ALLOC(ctx, n, &x));
     for (int64_t i = 0; i < n; i++) x[i] = s->lat_ms[i * s->arms + a];
-    ICD_TRY(icd_i_bca_mean(ctx, x, n, .95, resamples(n), (uint64_t)seed, &ci));
+    ICD_TRY(icd_i_bca_mean(ctx, x, n, icd_i_expanded_level(.95, n), resamples(n),
+                           (uint64_t)seed, &ci));
     *out = (icd_summary){.mean = icd_i_mean(x, n),
                          .low = ci.low,
                          .high = ci.high,

@@ -73,3 +73,26 @@ double icd_i_autocorrelation(const double *x, int64_t n)
     for (int64_t i = 1; i < n; i++) next += (x[i] - mean) * (x[i - 1] - mean);
     return n >= 3 && all > 0 ? next / all : 0;
 }
+
+/* Around the mean, so that batches of unequal size stay comparable. */
+static void batch_means(const double *x, int64_t n, int64_t count, double *batch)
+{
+    double mean = icd_i_mean(x, n), scale = (double)count / (double)n;
+    for (int64_t b = 0, i = 0; b < count; b++) {
+        double sum = 0;
+        for (; i < (b + 1) * n / count; i++) sum += x[i] - mean;
+        batch[b] = mean + scale * sum;
+    }
+}
+
+int64_t icd_i_batch(const double *x, int64_t n, int64_t least, double *batch)
+{
+    int64_t count = n;
+    batch_means(x, n, count, batch);
+    while (count / 2 >= least &&
+           icd_i_autocorrelation(batch, count) > 2 / sqrt((double)count)) {
+        count /= 2;
+        batch_means(x, n, count, batch);
+    }
+    return count;
+}

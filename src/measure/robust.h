@@ -36,4 +36,14 @@ icd_trend icd_i_trend(const double *t, const double *y, int64_t n);
  * remember each other. */
 double icd_i_autocorrelation(const double *x, int64_t n);
 
+/**
+ * Sums up neighbours while they remember each other: batches of 1, 2, 4... blocks until
+ * the correlation of neighbouring batches is below 2 / sqrt(batches), as long as `least`
+ * batches remain. The mean of the batches is the mean of x.
+ * @param batch [out] [n] one value per batch
+ * @return how many batches there are; n: the values are taken as independent
+ * @source Schmeiser (1982), 10.1287/opre.30.3.556 (batch means)
+ */
+int64_t icd_i_batch(const double *x, int64_t n, int64_t least, double *batch);
+
 #endif

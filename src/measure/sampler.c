@@ -5,6 +5,7 @@
 #include "base/threads.h"
 #include "measure/clock.h"
 #include "measure/design.h"
+#include "measure/robust.h"
 #include "measure/stats.h"
 
 #include <math.h>
@@ -20,10 +21,10 @@ typedef struct sampler {
     const icd_arm *arm;
     icd_measure_opts opts;
     icd_samples *out;
-    int64_t capacity;     /* blocks that fit into the arrays */
-    int32_t *order;       /* [arms] of the current block */
-    double *ratio;        /* [blocks] scratch of the stopping rule */
-    unsigned char *flush; /* cold mode: what is walked to empty the caches */
+    int64_t capacity;      /* blocks that fit into the arrays */
+    int32_t *order;        /* [arms] of the current block */
+    double *ratio, *batch; /* [blocks] scratch of the stopping rule */
+    unsigned char *flush;  /* cold mode: what is walked to empty the caches */
     int64_t flush_bytes;
     double began;
     uint64_t began_ticks;
@@ -123,7 +124,8 @@ static double widest_interval(const sampler *s)
     for (int64_t a = 1; a < arms; a++) {
         for (int64_t b = 0; b < blocks; b++)
             s->ratio[b] = log(s->out->lat_ms[b * arms + a] / s->out->lat_ms[b * arms]);
-        widest = fmax(widest, icd_i_normal_half_width(s->ratio, blocks));
+        int64_t count = icd_i_batch(s->ratio, blocks, s->opts.min_blocks, s->batch);
+        widest = fmax(widest, icd_i_normal_half_width(s->batch, count));
     }
     return widest;
 }
@@ -160,7 +162,7 @@ static icd_status grow(sampler *s)
 {
     icd_status status = ICD_OK;
     int64_t arms = s->out->arms, blocks = s->out->blocks + icd_i_design_rows(arms);
-    int64_t a = s->capacity * arms, b = a, c = a, m = a, d = s->capacity, e = d;
+    int64_t a = s->capacity * arms, b = a, c = a, m = a, d = s->capacity, e = d, f = d;
     if (blocks <= s->capacity) return ICD_OK;
     blocks = 2 * blocks;
     ICD_TRY(
@@ -172,6 +174,7 @@ static icd_status grow(sampler *s)
     ICD_TRY(icd_i_grow(s->ctx, (void **)&s->out->mhz, &m, blocks * arms, sizeof(double)));
     ICD_TRY(icd_i_grow(s->ctx, (void **)&s->ratio, &d, blocks, sizeof(double)));
     ICD_TRY(icd_i_grow(s->ctx, (void **)&s->block_mhz, &e, blocks, sizeof(double)));
+    ICD_TRY(icd_i_grow(s->ctx, (void **)&s->batch, &f, blocks, sizeof(double)));
     s->capacity = blocks;
 done:
     return status;
@@ -305,6 +308,7 @@ done:
     icd_samples_free(ctx, s.out);
     icd_i_free(ctx, s.order);
     icd_i_free(ctx, s.block_mhz);
+    icd_i_free(ctx, s.batch);
     icd_i_free(ctx, s.ratio);
     icd_i_free(ctx, s.flush);
     return status;

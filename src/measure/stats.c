@@ -147,6 +147,13 @@ icd_status icd_i_bca_mean(icd_ctx *ctx, const double *x, int64_t n, double level
     return ICD_OK;
 }
 
+double icd_i_expanded_level(double level, int64_t n)
+{
+    if (n < 2) return level;
+    double t = icd_i_student_quantile(.5 + level / 2, (double)(n - 1));
+    return 2 * icd_i_normal_cdf(t * sqrt((double)n / (double)(n - 1))) - 1;
+}
+
 double icd_i_normal_half_width(const double *x, int64_t n)
 {
     if (n < 2) return INFINITY;

@@ -44,6 +44,14 @@ typedef struct icd_interval {
 icd_status icd_i_bca_mean(icd_ctx *ctx, const double *x, int64_t n, double level,
                           int64_t resamples, uint64_t seed, icd_interval *out);
 
+/**
+ * The level at which to ask for a bootstrap interval of n values that is to cover
+ * `level`: resampling sees a spread too small by (n-1)/n, and an unknown one. n < 2:
+ * level.
+ * @source Hesterberg (2015), 10.1080/00031305.2015.1089789 (expanded percentiles)
+ */
+double icd_i_expanded_level(double level, int64_t n);
+
 /** Half the width of the t-free normal interval of the mean: for stopping rules only. */
 double icd_i_normal_half_width(const double *x, int64_t n);
 

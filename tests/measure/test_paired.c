@@ -146,6 +146,23 @@ static void memory_shows_in_the_autocorrelation(void **state)
     assert_true(isnan(icd_i_trend(x, x, 2).slope));
 }
 
+static void batches_forget(void **state)
+{
+    double x[512] = {0}, y[512], batch[512];
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 3, 1);
+    for (int i = 1; i < 512; i++) x[i] = .8 * x[i - 1] + icd_i_rng_normal(&rng);
+    for (int i = 0; i < 512; i++) y[i] = i % 2 ? 1 : -1;
+    int64_t count = icd_i_batch(x, 511, 30, batch);
+    assert_in_range(count, 30, 128);
+    assert_near(icd_i_mean(batch, count), icd_i_mean(x, 511), 1e-12);
+    assert_true(icd_i_sd(batch, count) / sqrt((double)count) >
+                1.5 * icd_i_sd(x, 511) / sqrt(511.));
+    assert_int_equal(icd_i_batch(y, 512, 30, batch), 512);
+    assert_int_equal(icd_i_batch(x, 40, 30, batch), 40);
+}
+
 static icd_status all(icd_ctx *c, void *arg)
 {
     const double d[] = {1, -2, 3, 4.5, -5};
@@ -171,6 +188,7 @@ int main(void)
         cmocka_unit_test(holm_steps_down),
         cmocka_unit_test(outliers_are_flagged_one_by_one),
         cmocka_unit_test(memory_shows_in_the_autocorrelation),
+        cmocka_unit_test(batches_forget),
         cmocka_unit_test(survives_failing_allocations),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

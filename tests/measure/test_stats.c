@@ -125,7 +125,8 @@ static void interval_covers_the_truth(void **state)
                    b = 4.5 * drift * exp(.3 * icd_i_rng_normal(&rng));
             d[i] = log(b / a);
         }
-        assert_ok(ctx, icd_i_bca_mean(ctx, d, BLOCKS, .95, 600, (uint64_t)e, &ci));
+        assert_ok(ctx, icd_i_bca_mean(ctx, d, BLOCKS, icd_i_expanded_level(.95, BLOCKS),
+                                      600, (uint64_t)e, &ci));
         covered += ci.low <= log(.9) && log(.9) <= ci.high;
     }
     print_message("coverage %.1f %%\n", 100. * covered / EXPERIMENTS);
