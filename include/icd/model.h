@@ -105,7 +105,8 @@ typedef struct icd_model_config {
     int64_t kv_heads, head_dim;   /**< decoder */
     int64_t state, dt_rank, conv; /**< mamba: d_state, dt_rank, d_conv */
     double norm_eps, rope_theta;
-    bool tied;    /**< the head is the embedding */
+    bool tied;          /**< the head is the embedding */
+    bool labels_tokens; /**< bert: `classifier` reads every token, not what was pooled */
     char act[16]; /**< "gelu", "relu" or "silu" */
 } icd_model_config;
 

@@ -79,7 +79,7 @@ static icd_status read_config(icd_ctx *ctx, icd_model *model, const char *place,
     icd_status status;
     ICD_TRY(check_kind(ctx, place, root));
     ICD_TRY(read_sizes(ctx, place, root, &model->config));
-    model->labels_tokens = labels_tokens(root);
+    model->config.labels_tokens = labels_tokens(root);
     snprintf(model->config.act, sizeof model->config.act, "%s",
              text_of(root, "hidden_act", "gelu"));
 done:
@@ -225,7 +225,7 @@ static icd_status bind_task(icd_ctx *ctx, icd_model *model, icd_binding_list *li
                             const icd_tensor *t, int task)
 {
     icd_status status = ICD_OK;
-    if (TASK[task].either && !model->labels_tokens) return ICD_OK;
+    if (TASK[task].either && !model->config.labels_tokens) return ICD_OK;
     for (int32_t d = 0; d < TASK[task].dims; ++d) {
         if (!TASK[task].residual[d]) continue;
         int64_t shape[2] = {t->shape[0], t->shape[1]};

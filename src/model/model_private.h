@@ -35,8 +35,6 @@ struct icd_model {
     icd_safetensors *file;
     const char *arch, *name, *path;
     icd_model_config config;
-    bool labels_tokens; /**< bert: a `classifier` reads the residual, not what was pooled
-                         */
     icd_slot *slot;     /**< sorted by tensor.name */
     int64_t slots;
     icd_axis_slot *axis;

@@ -1,5 +1,6 @@
 /* BERT: embeddings, post-norm encoder layers, pooler. Shapes: x [tokens x hidden], one
  * row a token. */
+#include "runner/bert_head.h"
 #include "runner/linear.h"
 
 #include "base/threads.h"
@@ -25,6 +26,8 @@ typedef struct bert {
     norm embedding;
     layer *layer;
     const float *pooler_w, *pooler_b; /* NULL: no pooler */
+    icd_bert_head head;
+    int64_t sequences;    /* of the last step */
     const int32_t *order; /* residual: today's slot -> checkpoint; NULL: identity */
     float *x, *qkv, *context, *inner, *y, *hidden, *pooled;
     float *scores; /* workers x seq x seq */
@@ -111,6 +114,7 @@ static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, bert *b)
     ICD_TRY(ICD_ALLOC(ctx, b->config->layers, &b->layer));
     for (int64_t n = 0; n < b->config->layers; n++)
         ICD_TRY(load_layer(ctx, r, n, &b->layer[n]));
+    ICD_TRY(icd_i_bert_head_load(ctx, r, &b->head));
     if (!icd_model_tensor(r->model, "pooler.dense.weight")) return ICD_OK;
     ICD_TRY(icd_i_runner_tensor(ctx, r, "pooler.dense.weight", &b->pooler_w));
     ICD_TRY(icd_i_runner_tensor(ctx, r, "pooler.dense.bias", &b->pooler_b));
@@ -163,6 +167,7 @@ static void bert_stop(icd_ctx *ctx, icd_runner *r)
                              b->y, b->hidden, b->pooled,  b->scores};
     for (size_t i = 0; i < sizeof buffer / sizeof buffer[0]; i++)
         icd_i_free(ctx, buffer[i]);
+    icd_i_bert_head_release(ctx, &b->head);
     icd_i_free(ctx, b->layer);
     icd_i_free(ctx, b);
 }
@@ -310,6 +315,7 @@ static icd_status bert_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
     bert *b = r->state;
     const icd_model_config *c = b->config;
     int64_t tokens = batch->batch * batch->seq;
+    b->sequences = batch->batch;
     icd_row_pass first = norm_pass(b, b->x, NULL, &b->embedding, tokens);
     embed(b, batch);
     icd_status status = icd_i_rows(ctx, r, &first, c->layers ? r->linear : NULL);
@@ -326,9 +332,30 @@ static icd_status bert_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
     return ICD_OK;
 }
 
+static int64_t bert_outputs(const icd_runner *r)
+{
+    return ((const bert *)r->state)->head.outputs;
+}
+
+static icd_status bert_logits(icd_ctx *ctx, icd_runner *r, int64_t first, int64_t count,
+                              float *out)
+{
+    const bert *b = r->state;
+    const float *x = b->head.of_sequences ? b->pooled : b->x;
+    if (b->head.of_sequences && first + count > b->sequences)
+        return icd_i_fail(ctx, ICD_EINVAL, "runner", NULL,
+                          "found sequences %lld to %lld, the last step had %lld",
+                          (long long)first, (long long)(first + count - 1),
+                          (long long)b->sequences);
+    icd_i_bert_head_run(r, &b->head, x + first * b->config->hidden, count, out);
+    return ICD_OK;
+}
+
 const icd_engine icd_i_engine_bert = {.arch = "bert",
                                       .linears = bert_linears,
                                       .start = bert_start,
                                       .check = bert_check,
                                       .step = bert_step,
-                                      .stop = bert_stop};
+                                      .stop = bert_stop,
+                                      .outputs = bert_outputs,
+                                      .logits = bert_logits};
