@@ -52,6 +52,14 @@
  *
  * - softmax: of scale * x[0..live), scale > 0; x[live..n) = 0. live >= 1. Entries of
  *   -infinity give 0; terms below e^-87 are 0.
+ *
+ * - rope: turns each pair (x[i], x[half + i]) by the angle with this cosine and sine.
+ *
+ * - page_scores: score[t] = sum over i of q[i] * k[i * page + t], four chains over i
+ *   mod 4, which are added last. page_scores8: keys in int8; scale[t] times that sum.
+ *
+ * - page_values: y[j] += sum over t of p[t] * v[t * dim + j], in the order of t.
+ *   page_values8: values in int8, p[t] * scale[t] in the place of p[t].
  */
 #ifndef ICD_KERNELS_KERNELS_H
 #define ICD_KERNELS_KERNELS_H
