@@ -12,6 +12,7 @@
 #include <icd/csr.h>
 #include <icd/ctx.h>
 #include <icd/doctor.h>
+#include <icd/gates.h>
 #include <icd/graph.h>
 #include <icd/matrix.h>
 #include <icd/measure.h>
