@@ -107,7 +107,7 @@ typedef struct icd_model_config {
     double norm_eps, rope_theta;
     bool tied;          /**< the head is the embedding */
     bool labels_tokens; /**< bert: `classifier` reads every token, not what was pooled */
-    char act[16]; /**< "gelu", "relu" or "silu" */
+    char act[16];       /**< "gelu", "relu" or "silu" */
 } icd_model_config;
 
 /**
@@ -124,7 +124,19 @@ typedef struct icd_model_config {
 icd_status icd_model_open(icd_ctx *ctx, const char *path, icd_model **out);
 void icd_model_free(icd_ctx *ctx, icd_model *model);
 
-const char *icd_model_arch(const icd_model *model); /**< "bert" or "ffn" */
+/**
+ * The same with axes that the user declares in a YAML file, for an architecture that this
+ * version does not know: any folder or file of safetensors, of architecture "map" (a
+ * known one keeps its name, and so its runner). Whether the axes are right is not checked
+ * here: see icd_axis_trial.
+ * @param map [in] NULL: as icd_model_open
+ * @return as icd_model_open | ICD_EDATA file and line of the map: an unknown tensor,
+ * bindings that do not fit or overlap
+ */
+icd_status icd_model_open_mapped(icd_ctx *ctx, const char *path, const char *map,
+                                 icd_model **out);
+
+const char *icd_model_arch(const icd_model *model); /**< "bert", "ffn", "llama"... */
 const char *icd_model_name(const icd_model *model); /**< last part of its path */
 const char *
 icd_model_path(const icd_model *model); /**< as opened; "" once changed in memory */

@@ -125,10 +125,19 @@ static icd_status open_type(icd_ctx *ctx, icd_model *model, const char *place,
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s, ",
                  ARCH[i].type);
     }
-    return icd_i_fail(ctx, ICD_EUNSUPPORTED, place, NULL,
+    return icd_i_fail(ctx, ICD_EUNSUPPORTED, place,
+                      "declare its axes yourself (--map axes.yaml)",
                       "model_type: found '%.100s', this version knows %sand .safetensors "
                       "files of layer.N.ffn blocks",
                       type, known);
+}
+
+static bool is_known(const json_t *root)
+{
+    const char *type = json_string_value(json_object_get(root, "model_type"));
+    for (size_t i = 0; type && i < sizeof ARCH / sizeof *ARCH; ++i)
+        if (strcmp(ARCH[i].type, type) == 0) return true;
+    return false;
 }
 
 static icd_status open_config(icd_ctx *ctx, icd_model *model, const char *config)
@@ -152,6 +161,38 @@ static icd_status open_arch(icd_ctx *ctx, icd_model *model, const char *dir)
         status = icd_i_ffn_open(ctx, model);
 done:
     icd_i_free(ctx, config);
+    return status;
+}
+
+/* With an axis map a known architecture keeps its runner, and any other is "map". */
+static icd_status open_mapped(icd_ctx *ctx, icd_model *model, const char *dir,
+                              const char *map)
+{
+    icd_status status = ICD_OK;
+    char *config = NULL;
+    json_t *root = NULL;
+    if (dir) ICD_TRY(icd_i_path_join(ctx, dir, "config.json", &config));
+    if (config && icd_i_file_exists(config)) ICD_TRY(icd_i_json_read(ctx, config, &root));
+    model->arch = "map";
+    if (is_known(root)) ICD_TRY(open_type(ctx, model, config, root));
+    status = icd_i_axis_map_read(ctx, model, map);
+done:
+    json_decref(root);
+    icd_i_free(ctx, config);
+    return status;
+}
+
+/* A folder that was written with a map holds it. */
+static icd_status open_axes(icd_ctx *ctx, icd_model *model, const char *dir,
+                            const char *map)
+{
+    icd_status status = ICD_OK;
+    char *own = NULL;
+    if (dir && !map) ICD_TRY(icd_i_path_join(ctx, dir, ICD_MAP_FILE, &own));
+    if (own && icd_i_file_exists(own)) map = own;
+    status = map ? open_mapped(ctx, model, dir, map) : open_arch(ctx, model, dir);
+done:
+    icd_i_free(ctx, own);
     return status;
 }
 
@@ -246,6 +287,12 @@ static icd_status name_model(icd_ctx *ctx, icd_model *model, const char *path)
 
 icd_status icd_model_open(icd_ctx *ctx, const char *path, icd_model **out)
 {
+    return icd_model_open_mapped(ctx, path, NULL, out);
+}
+
+icd_status icd_model_open_mapped(icd_ctx *ctx, const char *path, const char *map,
+                                 icd_model **out)
+{
     icd_status status;
     icd_model *model = NULL;
     const char *dir = is_folder(path) ? path : NULL;
@@ -258,7 +305,7 @@ icd_status icd_model_open(icd_ctx *ctx, const char *path, icd_model **out)
     else
         ICD_TRY(icd_safetensors_open(ctx, path, &model->file));
     ICD_TRY(fill_slots(ctx, model));
-    ICD_TRY(open_arch(ctx, model, dir));
+    ICD_TRY(open_axes(ctx, model, dir, map));
     if (dir)
         ICD_TRY(restore_orders(ctx, model, dir));
     else

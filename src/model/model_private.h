@@ -34,8 +34,9 @@ struct icd_model {
     icd_arena *arena;
     icd_safetensors *file;
     const char *arch, *name, *path;
+    const char *map; /**< text of the axis map it was opened with; NULL: none */
     icd_model_config config;
-    icd_slot *slot;     /**< sorted by tensor.name */
+    icd_slot *slot; /**< sorted by tensor.name */
     int64_t slots;
     icd_axis_slot *axis;
     int64_t axes, axes_capacity;
@@ -47,6 +48,14 @@ icd_slot *icd_i_model_slot(const icd_model *model, const char *name);
  * under which the hash of that file stands. */
 #define ICD_ORDERS_FILE "icd.axes.json"
 #define ICD_ORDERS_KEY  "icd.axes"
+
+/** The axis map that a folder was written with. */
+#define ICD_MAP_FILE "icd.map.yaml"
+
+/** Replaces the axes of a model by those that a user declares (docs/formats.md). */
+icd_status icd_i_axis_map_read(icd_ctx *ctx, icd_model *model, const char *path);
+icd_status icd_i_axis_map_parse(icd_ctx *ctx, icd_model *model, const char *text,
+                                size_t size, const char *place);
 
 /** Hash of a file's bytes, as text. */
 icd_status icd_i_orders_hash(icd_ctx *ctx, const char *path, char out[17]);

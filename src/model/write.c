@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
 icd_status icd_i_orders_hash(icd_ctx *ctx, const char *path, char out[17])
@@ -70,6 +71,16 @@ done:
     return status;
 }
 
+static icd_status write_map(icd_ctx *ctx, const icd_model *model, const char *dir)
+{
+    char *path = NULL;
+    icd_status status = icd_i_path_join(ctx, dir, ICD_MAP_FILE, &path);
+    if (status == ICD_OK)
+        status = icd_i_file_write(ctx, path, model->map, strlen(model->map));
+    icd_i_free(ctx, path);
+    return status;
+}
+
 static bool is_folder(const char *path)
 {
     struct stat about;
@@ -79,8 +90,14 @@ static bool is_folder(const char *path)
 icd_status icd_model_write(icd_ctx *ctx, const icd_model *model, const char *source,
                            const char *dir)
 {
-    static const char *const SMALL[] = {"config.json", "vocab.txt", "tokenizer.json",
+    static const char *const SMALL[] = {"config.json",
+                                        "vocab.txt",
+                                        "tokenizer.json",
+                                        "vocab.json",
+                                        "merges.txt",
                                         "tokenizer_config.json",
+                                        "added_tokens.json",
+                                        "generation_config.json",
                                         "special_tokens_map.json"};
     icd_status status;
     char *orders = NULL;
@@ -88,6 +105,7 @@ icd_status icd_model_write(icd_ctx *ctx, const icd_model *model, const char *sou
     ICD_TRY(icd_i_path_join(ctx, dir, ICD_ORDERS_FILE, &orders));
     ICD_TRY(write_orders(ctx, model, orders));
     ICD_TRY(write_tensors(ctx, model, orders, dir));
+    if (model->map) ICD_TRY(write_map(ctx, model, dir));
     if (!is_folder(source)) goto done;
     for (size_t i = 0; i < sizeof SMALL / sizeof *SMALL; ++i)
         ICD_TRY(copy_file(ctx, source, dir, SMALL[i]));
