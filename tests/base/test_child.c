@@ -14,7 +14,8 @@ static icd_status shell(icd_ctx *ctx, const char *script, double timeout, icd_ch
 
 static int set_up(void **state)
 {
-    return icd_ctx_new(NULL, (icd_ctx **)state) == ICD_OK ? 0 : -1;
+    *state = icd_ctx_new(NULL);
+    return *state ? 0 : -1;
 }
 
 static int tear_down(void **state)
