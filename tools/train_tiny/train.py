@@ -31,7 +31,7 @@ MAMBA = {
     "torch_dtype": "float16",
 }
 BERT = dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512, hidden_act="relu",
-            max_position_embeddings=128, type_vocab_size=2, vocab_size=2048)
+            max_position_embeddings=128, type_vocab_size=2, vocab_size=256)
 PAD, UNK, CLS, SEP, MASK = range(5)
 
 
@@ -81,7 +81,7 @@ class Pieces:
 
 
 TASK = {  # task, steps, sequences a step, learning rate
-    "bert": (Pieces, 1500, 24, 2e-3),
+    "bert": (Pieces, 1800, 24, 1.5e-3),
     "decoder": (lambda: Bytes(models.Decoder, DECODER), 1500, 24, 3e-3),
     "mamba": (lambda: Bytes(models.Mamba, MAMBA), 900, 16, 3e-3),
 }
