@@ -172,25 +172,6 @@ static void bert_stop(icd_ctx *ctx, icd_runner *r)
     icd_i_free(ctx, b);
 }
 
-static icd_status bert_check(icd_ctx *ctx, const icd_runner *r, const icd_batch *batch)
-{
-    const icd_model_config *c = icd_model_get_config(r->model);
-    if (!batch->ids)
-        return icd_i_fail(ctx, ICD_EINVAL, "input", NULL,
-                          "found no token ids, expected some");
-    for (int64_t i = 0; i < batch->batch * batch->seq; i++)
-        if (batch->ids[i] < 0 || batch->ids[i] >= c->vocab)
-            return icd_i_fail(ctx, ICD_EINVAL, "input", NULL,
-                              "token %lld has id %d, expected 0 to %lld", (long long)i,
-                              batch->ids[i], (long long)c->vocab - 1);
-    for (int64_t s = 0; batch->lengths && s < batch->batch; s++)
-        if (batch->lengths[s] < 1 || batch->lengths[s] > batch->seq)
-            return icd_i_fail(ctx, ICD_EINVAL, "input", NULL,
-                              "sequence %lld has length %d, expected 1 to %lld",
-                              (long long)s, batch->lengths[s], (long long)batch->seq);
-    return ICD_OK;
-}
-
 static void embed(const bert *b, const icd_batch *batch)
 {
     int64_t h = b->config->hidden;
@@ -354,7 +335,7 @@ static icd_status bert_logits(icd_ctx *ctx, icd_runner *r, int64_t first, int64_
 const icd_engine icd_i_engine_bert = {.arch = "bert",
                                       .linears = bert_linears,
                                       .start = bert_start,
-                                      .check = bert_check,
+                                      .check = icd_i_check_tokens,
                                       .step = bert_step,
                                       .stop = bert_stop,
                                       .outputs = bert_outputs,

@@ -8,7 +8,8 @@
 #include <cblas.h>
 #include <string.h>
 
-static const icd_engine *const ENGINE[] = {&icd_i_engine_bert, &icd_i_engine_ffn};
+static const icd_engine *const ENGINE[] = {&icd_i_engine_bert, &icd_i_engine_ffn,
+                                           &icd_i_engine_decoder};
 
 static icd_status find_engine(icd_ctx *ctx, const icd_model *model,
                               const icd_engine **out)

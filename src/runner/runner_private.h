@@ -51,7 +51,7 @@ typedef struct icd_engine {
     struct icd_kv **(*kv)(icd_runner *runner, int64_t layer);
 } icd_engine;
 
-extern const icd_engine icd_i_engine_bert, icd_i_engine_ffn;
+extern const icd_engine icd_i_engine_bert, icd_i_engine_ffn, icd_i_engine_decoder;
 
 struct icd_runner {
     const icd_engine *engine;
@@ -81,6 +81,10 @@ struct icd_runner {
     icd_status observed; /**< what the observer of outputs returned; ends the step */
     void *state;         /**< the engine's */
 };
+
+/** `check` of engines that read token ids: ids in the vocabulary, lengths in the batch.
+ */
+icd_status icd_i_check_tokens(icd_ctx *ctx, const icd_runner *r, const icd_batch *batch);
 
 /** A tensor as f32: a view where it is stored so, else a copy that the runner owns. */
 icd_status icd_i_runner_tensor(icd_ctx *ctx, icd_runner *r, const char *name,

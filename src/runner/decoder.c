@@ -1,0 +1,498 @@
+/* Decoder: pre-norm layers of grouped-query attention and a gated MLP. Shapes: x [tokens
+ * x hidden], one row a token. */
+#include "runner/decoder.h"
+
+#include "base/hash.h"
+#include "base/threads.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PER_LAYER = ICD_DECODER_LINEARS, Q = 0, K, V, OUT, GATE, UP, DOWN };
+
+/* What a linear of a layer is called, here and in the checkpoint, and the axes of its
+ * rows and columns: r residual, i inner, q and k the query and KV heads. */
+static const struct {
+    const char *name, *group, *tensor;
+    char rows, cols;
+} LINEAR[PER_LAYER] = {
+    {"attn.q", "attn.qkv", "self_attn.q_proj", 'q', 'r'},
+    {"attn.k", "attn.qkv", "self_attn.k_proj", 'k', 'r'},
+    {"attn.v", "attn.qkv", "self_attn.v_proj", 'k', 'r'},
+    {"attn.out", "attn.out", "self_attn.o_proj", 'r', 'q'},
+    {"mlp.gate", "mlp.up", "mlp.gate_proj", 'i', 'r'},
+    {"mlp.up", "mlp.up", "mlp.up_proj", 'i', 'r'},
+    {"mlp.down", "mlp.down", "mlp.down_proj", 'r', 'i'},
+};
+
+static int64_t size_of(const icd_model_config *c, char side)
+{
+    switch (side) {
+    case 'r':
+        return c->hidden;
+    case 'i':
+        return c->inner;
+    case 'q':
+        return c->heads * c->head_dim;
+    default:
+        return c->kv_heads * c->head_dim;
+    }
+}
+
+/* Writes one name into the list's text and moves on. */
+static const char *put(char **text, const char *fmt, int64_t n, const char *what)
+{
+    char *at = *text;
+    *text += snprintf(at, 96, fmt, (int)n, what) + 1;
+    return at;
+}
+
+static const char *axis_of(char **text, int64_t n, char side)
+{
+    if (side == 'r') return "residual";
+    return side == 'i' ? put(text, "layer.%d.%s", n, "ffn.inner") : "";
+}
+
+static void fill_linear(const icd_model_config *c, int64_t n, int which, char **text,
+                        icd_linear *l)
+{
+    l->name = put(text, "layer.%d.%s", n, LINEAR[which].name);
+    l->group = put(text, "layer.%d.%s", n, LINEAR[which].group);
+    l->tensor = put(text, "model.layers.%d.%s.weight", n, LINEAR[which].tensor);
+    l->in_axis = axis_of(text, n, LINEAR[which].cols);
+    l->out_axis = axis_of(text, n, LINEAR[which].rows);
+    l->rows = size_of(c, LINEAR[which].rows);
+    l->cols = size_of(c, LINEAR[which].cols);
+}
+
+static icd_status decoder_linears(icd_ctx *ctx, const icd_model *model, icd_linear **list,
+                                  int64_t *count)
+{
+    const icd_model_config *c = icd_model_get_config(model);
+    char *text = NULL;
+    icd_status status = icd_i_linear_list_new(ctx, c->layers * PER_LAYER, list, &text);
+    if (status != ICD_OK) return status;
+    for (int64_t i = 0; i < c->layers * PER_LAYER; i++)
+        fill_linear(c, i / PER_LAYER, (int)(i % PER_LAYER), &text, &(*list)[i]);
+    *count = c->layers * PER_LAYER;
+    return ICD_OK;
+}
+
+static icd_status load_layer(icd_ctx *ctx, icd_runner *r, int64_t n,
+                             icd_decoder_layer *out)
+{
+    char name[96];
+    snprintf(name, sizeof name, "model.layers.%d.input_layernorm.weight", (int)n);
+    icd_status status = icd_i_runner_tensor(ctx, r, name, &out->attention);
+    snprintf(name, sizeof name, "model.layers.%d.post_attention_layernorm.weight",
+             (int)n);
+    return status == ICD_OK ? icd_i_runner_tensor(ctx, r, name, &out->mlp) : status;
+}
+
+static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, icd_decoder *d)
+{
+    icd_status status = ICD_OK;
+    const icd_perm *order = icd_model_order(r->model, "residual");
+    d->order = order ? order->old_of_new : NULL;
+    ICD_TRY(icd_i_runner_tensor(ctx, r, "model.embed_tokens.weight", &d->embedding));
+    ICD_TRY(icd_i_runner_tensor(ctx, r, "model.norm.weight", &d->norm));
+    d->head = d->embedding;
+    if (!d->config->tied)
+        ICD_TRY(icd_i_runner_tensor(ctx, r, "lm_head.weight", &d->head));
+    ICD_TRY(ICD_ALLOC(ctx, d->config->layers, &d->layer));
+    for (int64_t n = 0; n < d->config->layers; n++)
+        ICD_TRY(load_layer(ctx, r, n, &d->layer[n]));
+done:
+    return status;
+}
+
+/* Angles in f32, as PyTorch has them: at far positions their rounding shows. */
+static icd_status make_angles(icd_ctx *ctx, icd_decoder *d, int64_t positions)
+{
+    icd_status status = ICD_OK;
+    int64_t half = d->config->head_dim / 2;
+    ICD_TRY(ICD_ALLOC(ctx, positions * half, &d->cosine));
+    ICD_TRY(ICD_ALLOC(ctx, positions * half, &d->sine));
+    for (int64_t i = 0; i < half; i++) {
+        double power = (double)((float)(2 * i) / (float)(2 * half));
+        float frequency = 1 / (float)pow(d->config->rope_theta, power);
+        for (int64_t p = 0; p < positions; p++) {
+            float angle = (float)p * frequency;
+            d->cosine[p * half + i] = (float)cos((double)angle);
+            d->sine[p * half + i] = (float)sin((double)angle);
+        }
+    }
+done:
+    return status;
+}
+
+static icd_status make_cache(icd_ctx *ctx, icd_runner *r, icd_decoder *d)
+{
+    icd_status status = ICD_OK;
+    icd_kv_shape shape = {.heads = d->config->kv_heads,
+                          .dim = d->config->head_dim,
+                          .page = r->opts.page,
+                          .sequences = r->capacity.batch,
+                          .tokens = r->capacity.seq};
+    ICD_TRY(ICD_ALLOC(ctx, d->config->layers, &d->kv));
+    for (int64_t n = 0; n < d->config->layers; n++)
+        ICD_TRY(icd_i_kv_new(ctx, &shape, &d->kv[n]));
+done:
+    return status;
+}
+
+static icd_status allocate(icd_ctx *ctx, icd_runner *r, icd_decoder *d)
+{
+    icd_status status = ICD_OK;
+    const icd_model_config *c = d->config;
+    int64_t seq = r->capacity.seq, batch = r->capacity.batch, tokens = batch * seq;
+    ICD_TRY(ICD_ALLOC(ctx, tokens * c->hidden, &d->x));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * c->hidden, &d->n));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * c->hidden, &d->y));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * size_of(c, 'q'), &d->q));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * size_of(c, 'k'), &d->k));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * size_of(c, 'k'), &d->v));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * size_of(c, 'q'), &d->context));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * c->inner, &d->gate));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * c->inner, &d->up));
+    ICD_TRY(ICD_ALLOC(ctx, tokens * c->hidden, &d->hidden));
+    ICD_TRY(ICD_ALLOC(ctx, icd_i_decoder_scores(r), &d->scores));
+    ICD_TRY(ICD_ALLOC(ctx, seq, &d->slot));
+    ICD_TRY(ICD_ALLOC(ctx, seq, &d->position));
+    ICD_TRY(ICD_ALLOC(ctx, batch, &d->last));
+    ICD_TRY(ICD_ALLOC(ctx, batch, &d->lengths));
+done:
+    return status;
+}
+
+static icd_status check_positions(icd_ctx *ctx, const icd_runner *r)
+{
+    int64_t positions = icd_model_get_config(r->model)->positions;
+    if (r->capacity.seq <= positions) return ICD_OK;
+    return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
+                      "found %lld tokens a sequence, the model has %lld positions",
+                      (long long)r->capacity.seq, (long long)positions);
+}
+
+static icd_status decoder_start(icd_ctx *ctx, icd_runner *r)
+{
+    icd_decoder *d = NULL;
+    icd_status status = check_positions(ctx, r);
+    if (status == ICD_OK) status = ICD_ALLOC(ctx, 1, &d);
+    if (status != ICD_OK) return status;
+    r->state = d;
+    d->config = icd_model_get_config(r->model);
+    ICD_TRY(load_tensors(ctx, r, d));
+    ICD_TRY(make_angles(ctx, d, r->capacity.seq));
+    ICD_TRY(make_cache(ctx, r, d));
+    ICD_TRY(allocate(ctx, r, d));
+done:
+    return status;
+}
+
+static void decoder_stop(icd_ctx *ctx, icd_runner *r)
+{
+    icd_decoder *d = r->state;
+    void *const buffer[] = {d->layer,    d->cosine, d->sine,   d->x,      d->n,
+                            d->y,        d->q,      d->k,      d->v,      d->context,
+                            d->gate,     d->up,     d->hidden, d->scores, d->slot,
+                            d->position, d->last,   d->lengths};
+    for (int64_t n = 0; d->kv && n < d->config->layers; n++) icd_i_kv_free(ctx, d->kv[n]);
+    for (size_t i = 0; i < sizeof buffer / sizeof buffer[0]; i++)
+        icd_i_free(ctx, buffer[i]);
+    icd_i_free(ctx, d->kv);
+    icd_i_free(ctx, d);
+}
+
+static void embed(const icd_decoder *d, const icd_decoder_pass *pass)
+{
+    int64_t h = d->config->hidden;
+    for (int64_t t = 0; t < pass->batch * pass->seq; t++)
+        memcpy(d->x + t * h, d->embedding + pass->ids[t] * h, (size_t)h * sizeof *d->x);
+}
+
+/* x += y (where there is one), and the norm of it beside the stream. */
+typedef struct stream {
+    float *x;
+    const float *y;
+} stream;
+
+static void norm_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    const stream *s = p->user;
+    float *x = s->x + t * p->n;
+    if (s->y) k->add_bias(x, s->y + t * p->n, p->n);
+    k->rms_norm(x, NULL, p->gain, p->n, p->eps, p->x + t * p->n);
+}
+
+static icd_status norm(icd_ctx *ctx, icd_runner *r, int64_t tokens, const float *y,
+                       const float *gain, const icd_loaded *next)
+{
+    const icd_decoder *d = r->state;
+    stream s = {d->x, y};
+    icd_row_pass pass = {.fn = norm_row,
+                         .x = d->n,
+                         .tokens = tokens,
+                         .n = d->config->hidden,
+                         .gain = gain,
+                         .eps = (float)d->config->norm_eps,
+                         .user = &s};
+    return icd_i_rows(ctx, r, &pass, next);
+}
+
+/* up *= act(gate) */
+static void silu_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    const float *gate = p->user;
+    k->mul_silu(p->x + t * p->n, gate + t * p->n, p->n);
+}
+
+static void multiply(float *x, const float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) x[i] *= y[i];
+}
+
+static void gelu_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    const icd_decoder *d = p->user;
+    k->gelu(d->gate + t * p->n, p->n);
+    multiply(p->x + t * p->n, d->gate + t * p->n, p->n);
+}
+
+static void relu_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    const icd_decoder *d = p->user;
+    k->relu(d->gate + t * p->n, p->n);
+    multiply(p->x + t * p->n, d->gate + t * p->n, p->n);
+}
+
+static icd_row_pass gate_pass(const icd_decoder *d, int64_t tokens)
+{
+    const char *act = d->config->act;
+    icd_row_pass pass = {.x = d->up, .tokens = tokens, .n = d->config->inner, .user = d};
+    pass.fn = strcmp(act, "gelu") == 0   ? gelu_row
+              : strcmp(act, "relu") == 0 ? relu_row
+                                         : silu_row;
+    return pass;
+}
+
+static icd_status attention(icd_ctx *ctx, icd_runner *r, const icd_decoder_pass *pass,
+                            int64_t layer)
+{
+    icd_status status = ICD_OK;
+    icd_decoder *d = r->state;
+    const icd_loaded *l = r->linear + layer * PER_LAYER;
+    int64_t tokens = pass->batch * pass->seq;
+    icd_row_pass context = {
+        .x = d->context, .tokens = tokens, .n = size_of(d->config, 'q')};
+    ICD_TRY(icd_i_observe(ctx, r, l + Q, 3, d->n, tokens));
+    icd_i_linear_apply(ctx, r, l + Q, d->n, tokens, d->q);
+    icd_i_linear_apply(ctx, r, l + K, d->n, tokens, d->k);
+    icd_i_linear_apply(ctx, r, l + V, d->n, tokens, d->v);
+    ICD_TRY(icd_i_decoder_attend(ctx, r, pass, layer));
+    ICD_TRY(icd_i_observe(ctx, r, l + OUT, 1, d->context, tokens));
+    ICD_TRY(icd_i_rows(ctx, r, &context, l + OUT));
+    icd_i_linear_apply(ctx, r, l + OUT, d->context, tokens, d->y);
+done:
+    return status;
+}
+
+/* n holds the norm of the stream, staged; y is what the block adds to it. */
+static icd_status mlp(icd_ctx *ctx, icd_runner *r, int64_t tokens, int64_t layer)
+{
+    icd_status status = ICD_OK;
+    icd_decoder *d = r->state;
+    const icd_loaded *l = r->linear + layer * PER_LAYER;
+    icd_row_pass gated = gate_pass(d, tokens);
+    ICD_TRY(icd_i_observe(ctx, r, l + GATE, 2, d->n, tokens));
+    icd_i_linear_apply(ctx, r, l + GATE, d->n, tokens, d->gate);
+    icd_i_linear_apply(ctx, r, l + UP, d->n, tokens, d->up);
+    ICD_TRY(icd_i_rows(ctx, r, &gated, l + DOWN));
+    ICD_TRY(icd_i_observe(ctx, r, l + DOWN, 1, d->up, tokens));
+    icd_i_linear_apply(ctx, r, l + DOWN, d->up, tokens, d->y);
+done:
+    return status;
+}
+
+static icd_status run_layers(icd_ctx *ctx, icd_runner *r, const icd_decoder_pass *pass)
+{
+    icd_status status = ICD_OK;
+    icd_decoder *d = r->state;
+    int64_t layers = d->config->layers, tokens = pass->batch * pass->seq;
+    const icd_loaded *l = r->linear;
+    embed(d, pass);
+    ICD_TRY(norm(ctx, r, tokens, NULL, d->layer[0].attention, l));
+    for (int64_t n = 0; n < layers; n++, l += PER_LAYER) {
+        bool end = n + 1 == layers;
+        ICD_TRY(attention(ctx, r, pass, n));
+        ICD_TRY(norm(ctx, r, tokens, d->y, d->layer[n].mlp, l + GATE));
+        ICD_TRY(mlp(ctx, r, tokens, n));
+        ICD_TRY(norm(ctx, r, tokens, d->y, end ? d->norm : d->layer[n + 1].attention,
+                     end ? NULL : l + PER_LAYER));
+    }
+done:
+    return status;
+}
+
+/* Undoes the order of the residual axis, so that outputs compare across layouts. */
+static void write_output(const icd_decoder *d, const icd_decoder_pass *pass,
+                         icd_output *out)
+{
+    int64_t h = d->config->hidden, tokens = pass->batch * pass->seq;
+    for (int64_t t = 0; t < tokens; t++)
+        for (int64_t i = 0; i < h; i++)
+            d->hidden[t * h + (d->order ? d->order[i] : i)] = d->n[t * h + i];
+    *out = (icd_output){d->hidden, tokens, h, NULL, pass->batch};
+}
+
+static icd_status prefill(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
+                          const int32_t *lengths, icd_output *out)
+{
+    icd_decoder *d = r->state;
+    icd_decoder_pass pass = {.ids = batch->ids,
+                             .lengths = lengths,
+                             .batch = batch->batch,
+                             .seq = batch->seq,
+                             .prefill = true};
+    d->prepared = 0;
+    d->batch = batch->batch;
+    for (int64_t n = 0; n < d->config->layers; n++)
+        for (int64_t s = 0; s < r->capacity.batch; s++) icd_i_kv_clear(d->kv[n], s);
+    icd_status status = run_layers(ctx, r, &pass);
+    if (status == ICD_OK) write_output(d, &pass, out);
+    return status;
+}
+
+/* Takes back the token of a decode that is not kept, or that ended half way. */
+static void take_back(icd_decoder *d, int64_t batch, const int32_t *next)
+{
+    for (int64_t n = 0; n < d->config->layers; n++)
+        for (int64_t s = 0; s < batch; s++)
+            if (d->kv[n]->sequence[s].next > next[s]) icd_i_kv_pop(d->kv[n], s);
+}
+
+static icd_status decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids, int64_t batch,
+                         bool keep, icd_output *out)
+{
+    icd_decoder *d = r->state;
+    icd_decoder_pass pass = {.ids = ids, .batch = batch, .seq = 1, .keep = keep};
+    for (int64_t s = 0; s < batch; s++)
+        d->lengths[s] = (int32_t)d->kv[0]->sequence[s].next;
+    if (keep) d->prepared = 0;
+    icd_status status = run_layers(ctx, r, &pass);
+    if (status != ICD_OK || !keep) take_back(d, batch, d->lengths);
+    if (status == ICD_OK) write_output(d, &pass, out);
+    return status;
+}
+
+static uint64_t batch_hash(const icd_batch *b)
+{
+    const int64_t shape[] = {b->batch, b->seq, b->lengths != NULL};
+    uint64_t hash = icd_i_hash(1, shape, sizeof shape);
+    hash = icd_i_hash(hash, b->ids, (size_t)(b->batch * b->seq) * sizeof *b->ids);
+    if (b->lengths)
+        hash = icd_i_hash(hash, b->lengths, (size_t)b->batch * sizeof *b->lengths);
+    return hash ? hash : 1;
+}
+
+/* The state of all tokens but the last, and the last ones' ids. */
+static icd_status prepare(icd_ctx *ctx, icd_runner *r, const icd_batch *batch)
+{
+    icd_decoder *d = r->state;
+    icd_output out;
+    uint64_t hash = batch_hash(batch);
+    if (hash == d->prepared) return ICD_OK;
+    for (int64_t s = 0; s < batch->batch; s++) {
+        d->lengths[s] = (batch->lengths ? batch->lengths[s] : (int32_t)batch->seq) - 1;
+        d->last[s] = batch->ids[s * batch->seq + d->lengths[s]];
+    }
+    icd_status status = prefill(ctx, r, batch, d->lengths, &out);
+    if (status == ICD_OK) d->prepared = hash;
+    return status;
+}
+
+static icd_status decoder_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
+                               icd_output *out)
+{
+    icd_decoder *d = r->state;
+    if (r->opts.phase == ICD_PHASE_PREFILL)
+        return prefill(ctx, r, batch, batch->lengths, out);
+    icd_status status = prepare(ctx, r, batch);
+    if (status != ICD_OK) return status;
+    return decode(ctx, r, d->last, batch->batch, false, out);
+}
+
+static icd_status decoder_decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids,
+                                 bool keep, icd_output *out)
+{
+    icd_decoder *d = r->state;
+    int64_t batch = d->batch;
+    icd_batch next = {.ids = ids, .batch = batch, .seq = 1};
+    icd_status status = icd_i_check_tokens(ctx, r, &next);
+    for (int64_t s = 0; status == ICD_OK && s < batch; s++)
+        if (d->kv[0]->sequence[s].next >= r->capacity.seq)
+            status = icd_i_fail(ctx, ICD_EINVAL, "input",
+                                "make the runner for longer sequences",
+                                "sequence %lld has %lld tokens, the runner holds no more",
+                                (long long)s, (long long)r->capacity.seq);
+    return status == ICD_OK ? decode(ctx, r, ids, batch, keep, out) : status;
+}
+
+static int64_t decoder_outputs(const icd_runner *r)
+{
+    return icd_model_get_config(r->model)->vocab;
+}
+
+/* Vocabulary entries of one item: fixed, so that threads change no sum. */
+enum { HEAD_ROWS = 1024 };
+
+typedef struct head_job {
+    const icd_decoder *d;
+    int64_t first, count;
+    float *out;
+} head_job;
+
+static void head_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    const head_job *job = arg;
+    int64_t h = job->d->config->hidden, vocab = job->d->config->vocab,
+            at = chunk * HEAD_ROWS, n = vocab - at < HEAD_ROWS ? vocab - at : HEAD_ROWS;
+    const float *x = job->d->n + job->first * h, *w = job->d->head + at * h;
+    (void)chunks;
+    (void)worker;
+    if (job->count == 1)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)n, (int)h, 1, w, (int)h, x, 1, 0,
+                    job->out + at, 1);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)job->count, (int)n,
+                    (int)h, 1, x, (int)h, w, (int)h, 0, job->out + at, (int)vocab);
+}
+
+static icd_status decoder_logits(icd_ctx *ctx, icd_runner *r, int64_t first,
+                                 int64_t count, float *out)
+{
+    const icd_decoder *d = r->state;
+    head_job job = {d, first, count, out};
+    if (count == 0) return ICD_OK;
+    icd_i_parallel(ctx, (d->config->vocab + HEAD_ROWS - 1) / HEAD_ROWS, head_chunk, &job);
+    return icd_i_check_cancel(ctx);
+}
+
+static icd_kv **decoder_kv(icd_runner *r, int64_t layer)
+{
+    icd_decoder *d = r->state;
+    return &d->kv[layer];
+}
+
+const icd_engine icd_i_engine_decoder = {.arch = "decoder",
+                                         .linears = decoder_linears,
+                                         .start = decoder_start,
+                                         .check = icd_i_check_tokens,
+                                         .step = decoder_step,
+                                         .stop = decoder_stop,
+                                         .outputs = decoder_outputs,
+                                         .logits = decoder_logits,
+                                         .decode = decoder_decode,
+                                         .kv = decoder_kv};
