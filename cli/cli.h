@@ -75,6 +75,11 @@ void cli_progress(void *user, const char *stage, int64_t done, int64_t total);
 /** Ends the progress line. */
 void cli_progress_end(void);
 
+struct icd_trial_row;
+/** Tries every axis (icd/trial.h); `command` NULL: with the built-in runner. */
+icd_status cli_trial(cli_app *app, const icd_model *model, const char *command,
+                     struct icd_trial_row **rows, bool *ok);
+
 /** Parses "A:B", "A:" or ":B" into first and count (0: to the end). */
 icd_status cli_parse_range(cli_app *app, const char *text, int64_t *first,
                            int64_t *count);

@@ -1,5 +1,7 @@
-/* icd axes, apply, infer, verify: models, their axes, and running them. */
+/* icd apply, infer, verify: changing models and running them. */
 #include "cli.h"
+
+#include <icd/trial.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -7,60 +9,9 @@
 #include <string.h>
 
 static struct {
-    const char *out, *input, *axis[32], *models[2], *dtype;
-    int axes;
+    const char *out, *input, *models[2], *dtype, *map, *trial;
+    bool no_trial;
 } arg;
-
-static json_t *axis_json(const icd_axis *a)
-{
-    json_t *bindings = json_array();
-    for (int64_t b = 0; b < a->bindings; b++)
-        json_array_append_new(bindings,
-                              json_pack("{s:s,s:i,s:I,s:I}", "tensor",
-                                        a->binding[b].tensor, "dim", a->binding[b].dim,
-                                        "offset", (json_int_t)a->binding[b].offset,
-                                        "block", (json_int_t)a->binding[b].block));
-    return json_pack("{s:s,s:I,s:b,s:o}", "axis", a->name, "n", (json_int_t)a->n,
-                     "reaches_output", (int)a->reaches_output, "bindings", bindings);
-}
-
-static icd_status show_axes(cli_app *app, const icd_model *model)
-{
-    json_t *list = json_array();
-    cli_print(app, "%s: %s, %.1f M parameters\n%-24s %8s %9s\n", icd_model_name(model),
-              icd_model_arch(model), (double)icd_model_parameters(model) / 1e6, "axis",
-              "indices", "tensors");
-    for (int64_t i = 0; i < icd_model_axes(model); i++) {
-        const icd_axis *a = icd_model_axis_at(model, i);
-        cli_print(app, "%-24s %8lld %9lld%s\n", a->name, (long long)a->n,
-                  (long long)a->bindings,
-                  a->reaches_output ? "  reaches the output" : "");
-        json_array_append_new(list, axis_json(a));
-    }
-    if (app->json) return cli_print_json(json_pack("{s:o}", "axes", list));
-    json_decref(list);
-    return ICD_OK;
-}
-
-static icd_status axes(cli_app *app)
-{
-    icd_model *model = NULL;
-    icd_status status = icd_model_open(app->ctx, app->positional[0], &model);
-    if (status == ICD_OK) status = show_axes(app, model);
-    icd_model_free(app->ctx, model);
-    return status;
-}
-
-const cli_command cli_axes = {
-    .name = "axes",
-    .summary = "list the axes of a model that may be permuted",
-    .usage = "MODEL_DIR",
-    .examples =
-        "  icd axes .cache/models/all-MiniLM-L6-v2\n  icd axes MODEL_DIR --json\n",
-    .min_positionals = 1,
-    .max_positionals = 1,
-    .run = axes,
-};
 
 /* --axis may be given several times; the parser hands over the last one, so each is kept
  * here. */
@@ -69,6 +20,13 @@ static const cli_flag *apply_flags(void)
     static const cli_flag ROW[] = {
         {"--axis", 'a', "NAME=FILE", "apply perm.json to an axis; may be repeated", NULL,
          NULL, NULL},
+        {"--map", 0, "FILE", "axes that you declare, for other architectures", NULL,
+         &arg.map, NULL},
+        {"--trial", 0, "COMMAND",
+         "with --map: prints what {model} computes; the axes are tried first", NULL,
+         &arg.trial, NULL},
+        {"--no-trial", 0, NULL, "with --map: believe the axes untried", NULL, NULL,
+         &arg.no_trial},
         {"--output", 'o', "DIR", "folder of the new model", NULL, &arg.out, NULL},
         {NULL, 0, NULL, NULL, NULL, NULL, NULL},
     };
@@ -93,6 +51,21 @@ static icd_status read_axis(cli_app *app, const icd_model *model, const char *te
     return status;
 }
 
+/* Declared axes are used only after they passed a trial, or where the user says so. */
+static icd_status try_map(cli_app *app, const icd_model *model)
+{
+    icd_trial_row *rows = NULL;
+    bool ok = false;
+    if (!arg.map || arg.no_trial) return ICD_OK;
+    icd_status status = cli_trial(app, model, arg.trial, &rows, &ok);
+    for (int64_t i = 0; status == ICD_OK && !ok && i < icd_model_axes(model); i++)
+        if (!rows[i].ok)
+            fprintf(stderr, "icd: axis %s is wrong: the outputs change by %.1e\n",
+                    rows[i].axis, rows[i].max_rel);
+    icd_mem_free(app->ctx, rows);
+    return status == ICD_OK && !ok ? ICD_EEXACT : status;
+}
+
 static icd_status apply(cli_app *app)
 {
     icd_status status;
@@ -100,7 +73,8 @@ static icd_status apply(cli_app *app)
     icd_perm_set *set = NULL;
     if (!arg.out) return cli_usage(app, "-o OUT_DIR is missing");
     if (app->repeats == 0) return cli_usage(app, "--axis NAME=perm.json is missing");
-    status = icd_model_open(app->ctx, app->positional[0], &model);
+    status = icd_model_open_mapped(app->ctx, app->positional[0], arg.map, &model);
+    if (status == ICD_OK) status = try_map(app, model);
     if (status == ICD_OK) status = icd_perm_set_new(app->ctx, &set);
     for (int i = 0; status == ICD_OK && i < app->repeats; i++)
         status = read_axis(app, model, app->repeated[i], set);
@@ -123,7 +97,10 @@ const cli_command cli_apply = {
     .name = "apply",
     .summary = "apply permutations to a model without changing what it computes",
     .usage = "MODEL_DIR --axis NAME=perm.json... -o OUT_DIR",
-    .examples = "  icd apply MODEL_DIR --axis layer.0.ffn.inner=perm.json -o OUT_DIR\n",
+    .examples =
+        "  icd apply MODEL_DIR --axis layer.0.ffn.inner=perm.json -o OUT_DIR\n"
+        "  icd apply OTHER_DIR --map axes.yaml --trial 'python3 forward.py {model}' "
+        "--axis h.0.inner=perm.json -o OUT_DIR\n",
     .min_positionals = 1,
     .max_positionals = 1,
     .flags = apply_flags,

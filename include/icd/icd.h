@@ -12,6 +12,7 @@
 #include <icd/csr.h>
 #include <icd/ctx.h>
 #include <icd/doctor.h>
+#include <icd/exec.h>
 #include <icd/gates.h>
 #include <icd/graph.h>
 #include <icd/matrix.h>
@@ -26,5 +27,6 @@
 #include <icd/solver.h>
 #include <icd/status.h>
 #include <icd/tokenizer.h>
+#include <icd/trial.h>
 
 #endif
