@@ -245,8 +245,8 @@ static icd_status norm(icd_ctx *ctx, icd_runner *r, int64_t tokens, const float 
 /* up *= act(gate) */
 static void silu_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
 {
-    const float *gate = p->user;
-    k->mul_silu(p->x + t * p->n, gate + t * p->n, p->n);
+    const icd_decoder *d = p->user;
+    k->mul_silu(p->x + t * p->n, d->gate + t * p->n, p->n);
 }
 
 static void multiply(float *x, const float *y, int64_t n)
