@@ -34,6 +34,8 @@ typedef struct icd_measure_opts {
     int64_t seed;         /**< of the bootstrap */
     int32_t threads;      /**< of the measuring process; 0: one per CPU */
     const char *pin;      /**< "off", "auto" or CPUs ("0,2-3") its threads stay on */
+    const char *cost_model;  /**< calibration.json of `icd calibrate`; NULL: predictions
+                                stop at bytes */
     icd_strings ncu_metrics; /**< (seed) names of Nsight Compute metrics */
     double power_sample_hz;  /**< (seed) */
 } icd_measure_opts;
@@ -94,6 +96,9 @@ typedef struct icd_samples {
 icd_status icd_measure_arms(icd_ctx *ctx, const icd_arm *arm, int64_t arms,
                             const icd_measure_opts *opts, icd_samples **out);
 void icd_samples_free(icd_ctx *ctx, icd_samples *samples);
+
+/** Mean milliseconds per step of an arm; NaN where there is none of that name. */
+double icd_samples_mean(const icd_samples *samples, const char *arm);
 
 /** Index of an arm; -1 where there is none of that name. */
 int64_t icd_samples_find(const icd_samples *samples, const char *arm);

@@ -83,6 +83,8 @@ typedef struct icd_gates_opts {
     double l2_pp;       /**< +10 */
     double ept_pct;     /**< -15 */
     double quality_pp;  /**< 0.1 */
+    double quality_vs_dense_pp; /**< 1: of the transform itself */
+    icd_strings require; /**< gates that --gate looks at; none: latency, l2, ept, quality */
 } icd_gates_opts;
 
 /** Section `rollback`. */

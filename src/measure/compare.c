@@ -34,6 +34,15 @@ int64_t icd_samples_find(const icd_samples *s, const char *arm)
     return -1;
 }
 
+double icd_samples_mean(const icd_samples *s, const char *arm)
+{
+    int64_t a = icd_samples_find(s, arm);
+    double sum = 0;
+    if (a < 0 || s->blocks == 0) return NAN;
+    for (int64_t b = 0; b < s->blocks; b++) sum += s->lat_ms[b * s->arms + a];
+    return sum / (double)s->blocks;
+}
+
 static icd_status find_arm(icd_ctx *ctx, const icd_samples *s, const char *name,
                            int64_t *out)
 {

@@ -216,8 +216,11 @@ icd_gate icd_gate_quality(const char *name, const icd_evidence *e, double lost)
     if (!may_judge(e)) return g;
     if (e->low >= -lost) {
         g.result = ICD_GATE_MET;
-        snprintf(g.reason, sizeof g.reason, "the whole interval agrees (%lld examples)",
-                 (long long)e->count);
+        if (e->reason)
+            snprintf(g.reason, sizeof g.reason, "%s", e->reason);
+        else
+            snprintf(g.reason, sizeof g.reason,
+                     "the whole interval agrees (%lld examples)", (long long)e->count);
     } else if (e->high < -lost) {
         g.result = ICD_GATE_NOT_MET;
         snprintf(g.reason, sizeof g.reason, "the whole interval is beyond it");

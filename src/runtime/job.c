@@ -69,6 +69,8 @@ void icd_i_job_free(icd_job *job)
     const icd_linear *list = job->linears ? job->linear[0].linear : NULL;
     for (int64_t i = 0; i < job->arms; i++) icd_i_layout_free(ctx, job->arm[i].layout);
     icd_samples_free(ctx, job->samples);
+    json_decref(job->readings);
+    json_decref(job->root_cause);
     icd_perm_set_free(ctx, job->after);
     icd_perm_set_free(ctx, job->before);
     icd_i_layout_free(ctx, job->layout);

@@ -15,6 +15,7 @@
 
 #include <icd/adapters.h>
 #include <icd/config.h>
+#include <icd/gates.h>
 #include <icd/measure.h>
 #include <icd/model.h>
 #include <icd/run.h>
@@ -60,6 +61,7 @@ typedef struct icd_job_arm {
 } icd_job_arm;
 
 enum { ICD_ARMS_MAX = 9, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 12 };
+enum { ICD_EVIDENCE_MAX = 6, ICD_GATES_MAX = 6 };
 
 /** One equality that must hold. */
 typedef struct icd_job_check {
@@ -97,6 +99,12 @@ typedef struct icd_job {
     icd_job_arm arm[ICD_ARMS_MAX];
     int64_t arms;
     icd_samples *samples;
+    json_t *readings; /**< meters.json; NULL: no meter left anything */
+    icd_evidence evidence[ICD_EVIDENCE_MAX], quality_vs_dense;
+    int64_t evidences;
+    icd_gate gate[ICD_GATES_MAX];
+    int64_t gates;
+    json_t *root_cause; /**< of a rollback; NULL: none, or before anything was timed */
 
     icd_job_check check[ICD_CHECKS_MAX];
     int64_t checks;
@@ -108,7 +116,7 @@ typedef struct icd_job {
 
     icd_outcome outcome;
     char cause[512];
-    char verdict[3][256];
+    char verdict[3][384];
 } icd_job;
 
 /** Opens model and input of a job without a loop; `config` is changed and must outlive

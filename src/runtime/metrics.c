@@ -1,6 +1,6 @@
 /* metrics.json: everything the report says (docs/artifacts.md), of whatever stage was
  * reached. */
-#include "runtime/job.h"
+#include "runtime/judgement.h"
 
 #include "base/cpu.h"
 #include "base/hash.h"
@@ -23,11 +23,18 @@ static json_t *measured(const char *unit, double value, double low, double high,
                      "provenance", icd_provenance_name(ICD_MEASURED), "reason");
 }
 
-static json_t *absent(const icd_metric *m)
+/* A reading of a meter, whatever its provenance. */
+static json_t *reading(const icd_metric *m)
 {
-    return json_pack("{s:s,s:n,s:n,s:n,s:i,s:s,s:s}", "unit", m->unit, "value", "low",
-                     "high", "count", 0, "provenance", icd_provenance_name(ICD_ABSENT),
-                     "reason", m->reason ? m->reason : "");
+    bool there = m->provenance != ICD_ABSENT;
+    return json_pack("{s:s,s:o,s:o,s:o,s:I,s:s,s:s?}", "unit", m->unit ? m->unit : "",
+                     "value", real(there ? m->value : NAN), "low",
+                     real(there ? m->low : NAN), "high", real(there ? m->high : NAN),
+                     "count", (json_int_t)(there ? m->count : 0), "provenance",
+                     icd_provenance_name(m->provenance), "reason",
+                     m->reason ? m->reason
+                     : there   ? NULL
+                               : "");
 }
 
 static json_t *strings(const char *const *text, int64_t count)
@@ -51,27 +58,6 @@ static const char *outcome_name(icd_outcome outcome)
     return NAME[outcome];
 }
 
-/* Totals of an arm: live and all granules, bytes of packed weights. */
-typedef struct arm_cost {
-    int64_t live, all, bytes;
-} arm_cost;
-
-static icd_status layout_cost(icd_job *job, const icd_layout *layout, arm_cost *out)
-{
-    int32_t vector = job->config->kernel.vector;
-    *out = (arm_cost){0};
-    for (int64_t i = 0; layout && i < layout->count; i++) {
-        const icd_layout_entry *e = &layout->entry[i];
-        icd_linear_cost cost;
-        icd_status status = icd_runner_linear_cost(job->ctx, e, vector, &cost);
-        if (status != ICD_OK) return status;
-        out->live += cost.live;
-        out->all += cost.all;
-        out->bytes += cost.bytes;
-    }
-    return ICD_OK;
-}
-
 static const char *kernel_name(int32_t kind)
 {
     static const char *const NAME[] = {"auto", "dense", "gather", "tile"};
@@ -93,29 +79,35 @@ static void add_times(icd_job *job, int64_t a, json_t *row)
                         measured("tokens/s", 1e3 * tokens / s.mean, 1e3 * tokens / s.high,
                                  1e3 * tokens / s.low, s.count));
     json_object_set_new(row, "repeats", json_integer(s.count));
+    json_object_set_new(row, "outliers", json_integer(s.outliers));
     json_object_set_new(
         row, "burst",
         json_integer(job->samples->burst[icd_samples_find(job->samples, name)]));
 }
 
+static void add_readings(icd_job *job, const char *arm, json_t *row)
+{
+    static const char *const KEY[] = {"l2_hit_pct", "dram_bytes", "ept_j_per_tok"};
+    for (size_t i = 0; i < sizeof KEY / sizeof KEY[0]; i++) {
+        icd_metric m = icd_i_reading(job, arm, KEY[i]);
+        json_object_set_new(row, KEY[i], reading(&m));
+    }
+}
+
 static json_t *arm_row(icd_job *job, int64_t a)
 {
     char cpu[128];
-    icd_metric l2, energy;
-    arm_cost cost;
+    icd_arm_cost cost;
     const icd_job_arm *arm = &job->arm[a];
-    icd_measure_l2(job->ctx, &l2);
-    icd_measure_energy(job->ctx, &energy);
     icd_i_cpu_model(cpu, sizeof cpu);
-    if (layout_cost(job, arm->layout, &cost) != ICD_OK) return NULL;
-    json_t *row =
-        json_pack("{s:s,s:s,s:s,s:o,s:o,s:s,s:s,s:I,s:s,s:I,s:I,s:I}", "name", arm->name,
-                  "role", arm->role, "kernel",
-                  kernel_name(arm->layout->count ? arm->layout->entry[0].kernel : 0),
-                  "l2_hit_pct", absent(&l2), "ept_j_per_tok", absent(&energy), "hw", cpu,
-                  "driver", "none", "seed", (json_int_t)job->config->solver.seed,
-                  "clock cap", "unlocked", "live", (json_int_t)cost.live, "all",
-                  (json_int_t)cost.all, "bytes", (json_int_t)cost.bytes);
+    if (icd_i_arm_cost(job, arm->layout, &cost) != ICD_OK) return NULL;
+    json_t *row = json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I,s:I,s:I}", "name", arm->name, "role", arm->role,
+        "kernel", kernel_name(arm->layout->count ? arm->layout->entry[0].kernel : 0),
+        "hw", cpu, "driver", "none", "seed", (json_int_t)job->config->solver.seed,
+        "clock cap", "unlocked", "live", (json_int_t)cost.live, "all",
+        (json_int_t)cost.all, "bytes", (json_int_t)cost.bytes);
+    add_readings(job, arm->name, row);
     if (job->samples) add_times(job, a, row);
     return row;
 }
@@ -133,10 +125,14 @@ static json_t *comparison_row(icd_job *job, const char *a, const char *b)
     if (icd_samples_compare(job->ctx, job->samples, a, b, job->config->measure.seed,
                             &c) != ICD_OK)
         return NULL;
-    return json_pack("{s:s,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:I}", "a", a, "b", b, "delta",
-                     real(c.delta), "low", real(c.low), "high", real(c.high), "verdict",
-                     icd_verdict_name(c.verdict), "p_value", real(c.p_value), "hedges_g",
-                     real(c.hedges_g), "blocks", (json_int_t)c.blocks);
+    return json_pack("{s:s,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I}", "a", a,
+                     "b", b, "delta", real(c.delta), "low", real(c.low), "high",
+                     real(c.high), "verdict", icd_verdict_name(c.verdict), "p_value",
+                     real(c.p_value), "p_wilcoxon", real(c.p_wilcoxon), "hedges_g",
+                     real(c.hedges_g), "delta_cycles", real(c.delta_cycles),
+                     "autocorrelation", real(c.autocorrelation), "outliers",
+                     (json_int_t)c.outliers, "batches", (json_int_t)c.batches, "blocks",
+                     (json_int_t)c.blocks);
 }
 
 /* Everything against linear, then iterative against its alternatives, then dense against
@@ -158,13 +154,6 @@ static json_t *comparison_rows(icd_job *job)
     return list;
 }
 
-static const icd_job_arm *find_arm(const icd_job *job, const char *name)
-{
-    for (int64_t i = 0; i < job->arms; i++)
-        if (!strcmp(job->arm[i].name, name)) return &job->arm[i];
-    return NULL;
-}
-
 /* Live granules and bytes of one linear under the arms that matter. */
 static void linear_costs(icd_job *job, const char *linear, json_t *row)
 {
@@ -172,7 +161,7 @@ static void linear_costs(icd_job *job, const char *linear, json_t *row)
                                       "frequency", "gather",    "dense"};
     json_t *live = json_object(), *bytes = json_object();
     for (size_t i = 0; i < sizeof ARM / sizeof ARM[0]; i++) {
-        const icd_job_arm *arm = find_arm(job, ARM[i]);
+        const icd_job_arm *arm = icd_i_arm_find(job, ARM[i]);
         const icd_layout_entry *e = arm ? icd_i_layout_get(arm->layout, linear) : NULL;
         icd_linear_cost cost;
         if (!e || icd_runner_linear_cost(job->ctx, e, job->config->kernel.vector,
@@ -261,51 +250,69 @@ static json_t *transform_row(const icd_job *job)
         "cosine_vs_dense", real(job->cosine_vs_dense));
 }
 
-static json_t *gate_row(const char *name, const char *target, const char *found,
-                        const char *result, const char *reason)
+static json_t *gate_rows(const icd_job *job)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", name, "target", target, "found",
-                     found, "result", result, "reason", reason);
-}
-
-static json_t *latency_gate(icd_job *job)
-{
-    char target[64], found[96];
-    icd_comparison c;
-    double limit = job->config->gates.latency_pct;
-    snprintf(target, sizeof target, "%+.1f %% or less", limit);
-    if (!job->samples ||
-        icd_samples_compare(job->ctx, job->samples, "linear", "iterative",
-                            job->config->measure.seed, &c) != ICD_OK)
-        return gate_row("latency", target, "-", "not evaluated", "nothing was measured");
-    snprintf(found, sizeof found, "%+.1f %% [%+.1f, %+.1f]", 100 * c.delta, 100 * c.low,
-             100 * c.high);
-    return gate_row("latency", target, found, 100 * c.delta <= limit ? "met" : "not met",
-                    "point estimate against the target");
-}
-
-static json_t *gate_rows(icd_job *job)
-{
-    char target[3][64];
-    icd_metric l2, energy;
-    const icd_gates_opts *g = &job->config->gates;
     json_t *list = json_array();
-    icd_measure_l2(job->ctx, &l2);
-    icd_measure_energy(job->ctx, &energy);
-    snprintf(target[0], sizeof target[0], "%+.1f pp or more", g->l2_pp);
-    snprintf(target[1], sizeof target[1], "%+.1f %% or less", g->ept_pct);
-    snprintf(target[2], sizeof target[2], "at most %.2f pp lost", g->quality_pp);
-    json_array_append_new(list, latency_gate(job));
-    json_array_append_new(list,
-                          gate_row("l2", target[0], "-", "not evaluated", l2.reason));
-    json_array_append_new(
-        list, gate_row("ept", target[1], "-", "not evaluated", energy.reason));
-    json_array_append_new(
-        list, gate_row("quality", target[2], "-", "not evaluated",
-                       "no labelled examples; iterative and linear give the same "
-                       "outputs (see exactness)"));
-    icd_ctx_clear(job->ctx);
+    for (int64_t i = 0; i < job->gates; i++) {
+        const icd_gate *g = &job->gate[i];
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:s,s:s,s:s,s:b}", "name", g->name,
+                                        "target", g->target, "found", g->found, "result",
+                                        icd_gate_result_name(g->result), "reason",
+                                        g->reason, "required", (int)g->required));
+    }
     return list;
+}
+
+static json_t *evidence_rows(const icd_job *job)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < job->evidences; i++) {
+        const icd_evidence *e = &job->evidence[i];
+        json_array_append_new(
+            list,
+            json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:I,s:s?}", "name", e->name,
+                      "unit", e->unit, "change", real(e->change), "low", real(e->low),
+                      "high", real(e->high), "p_value", real(e->p), "p_holm",
+                      real(e->p_holm), "verdict", icd_verdict_word(e->verdict),
+                      "provenance", icd_provenance_name(e->provenance), "count",
+                      (json_int_t)e->count, "reason", e->reason));
+    }
+    return list;
+}
+
+/* What was expected of iterative against linear, and what was found. */
+static json_t *prediction(icd_job *job)
+{
+    icd_prediction p;
+    icd_comparison c = {.delta = NAN, .low = NAN, .high = NAN};
+    if (icd_i_predict(job, &p) != ICD_OK || !isfinite(p.live)) return NULL;
+    if (job->samples)
+        icd_samples_compare(job->ctx, job->samples, "linear", "iterative",
+                            job->config->measure.seed, &c);
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s?}", "live_ratio", real(p.live),
+                     "bytes_ratio", real(p.bytes), "time_ratio", real(p.time), "time_low",
+                     real(p.low), "time_high", real(p.high), "measured_ratio",
+                     real(1 + c.delta), "measured_low", real(1 + c.low), "measured_high",
+                     real(1 + c.high), "cost_model", job->config->measure.cost_model);
+}
+
+/* How the clocks stood, and whether the samples drifted. */
+static json_t *clock_row(icd_job *job)
+{
+    icd_drift d;
+    const icd_samples *s = job->samples;
+    const icd_clock *c = &s->clock;
+    if (icd_samples_drift(job->ctx, s, &d) != ICD_OK) return NULL;
+    return json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:I,s:b,s:o,s:o,s:[o,o,o],s:{s:o,s:o,s:o,s:b},s:f}", "mode",
+        s->mode == ICD_MEASURE_COLD ? "cold" : "warm", "criterion",
+        icd_stop_name((icd_stop)s->stop), "governor", c->governor, "boost", c->boost,
+        "pinned", c->pinned, "throttled", (json_int_t)c->throttled, "tsc_invariant",
+        (int)c->tsc_invariant, "tsc_mhz", real(c->tsc_mhz), "tsc_worst_ppm",
+        real(c->tsc_worst_ppm), "core_mhz", real(c->mhz_low), real(c->mhz_mean),
+        real(c->mhz_high), "drift", "change", real(d.change), "low", real(d.low), "high",
+        real(d.high), "drifting", (int)d.drifting, "elapsed_s", s->elapsed_s);
 }
 
 static json_t *stage_rows(const icd_job *job)
@@ -375,6 +382,10 @@ static json_t *all(icd_job *job)
     json_object_set_new(root, "linears", linear_rows(job));
     json_object_set_new(root, "axes", axis_rows(job));
     json_object_set_new(root, "gates", gate_rows(job));
+    json_object_set_new(root, "evidence", evidence_rows(job));
+    json_object_set_new(root, "prediction", prediction(job));
+    if (job->root_cause) json_object_set(root, "root_cause", job->root_cause);
+    if (job->samples) json_object_set_new(root, "clock", clock_row(job));
     json_object_set_new(root, "stages", stage_rows(job));
     json_object_set_new(root, "environment", environment(job));
     json_object_set_new(root, "overhead", overhead(job));
@@ -386,6 +397,10 @@ icd_status icd_i_metrics_write(icd_job *job)
 {
     const char *path = icd_i_job_path(job, "metrics.json");
     if (!path) return ICD_ENOMEM;
+    if (job->gates == 0) {
+        icd_status judged = icd_i_judge(job, NULL); /* an ending without samples */
+        if (judged != ICD_OK) return judged;
+    }
     json_t *root = all(job);
     icd_status status = root ? icd_i_json_write(job->ctx, root, path) : ICD_ENOMEM;
     json_decref(root);

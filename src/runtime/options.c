@@ -73,6 +73,12 @@ static const icd_option GATES[] = {
      NULL, "%", "energy per token, at most"},
     {"quality_pp", offsetof(icd_gates_opts, quality_pp), ICD_OPTION_REAL, "0.1", 0, 100,
      NULL, "pp", "quality lost at most"},
+    {"quality_vs_dense_pp", offsetof(icd_gates_opts, quality_vs_dense_pp),
+     ICD_OPTION_REAL, "1", 0, 100, NULL, "pp",
+     "quality that the transform itself may lose against the dense model"},
+    {"require", offsetof(icd_gates_opts, require), ICD_OPTION_LIST, NULL, 0, 0,
+     "latency|l2|ept|quality|quality_vs_dense", NULL,
+     "gates that --gate looks at; none given: latency, l2, ept and quality"},
 };
 
 static const icd_option ROLLBACK[] = {

@@ -1,6 +1,7 @@
 /* The orchestrator: stages in order, events, retries, state for resume, rollback, and
    always a report. */
 #include "runtime/job.h"
+#include "runtime/judgement.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -266,23 +267,6 @@ done:
     return status;
 }
 
-/* Latency is the only target that this version measures; what is not evaluated is no
- * pass. */
-static icd_status check_gates(icd_job *job)
-{
-    icd_comparison c;
-    double limit = job->config->gates.latency_pct;
-    if (!job->opts.gate) return ICD_OK;
-    if (!job->samples ||
-        icd_samples_compare(job->ctx, job->samples, "linear", "iterative",
-                            job->config->measure.seed, &c) != ICD_OK)
-        return icd_i_fail(job->ctx, ICD_EGATE, "gates.latency_pct", NULL,
-                          "was not evaluated");
-    if (100 * c.delta <= limit) return ICD_OK;
-    return icd_i_fail(job->ctx, ICD_EGATE, "gates.latency_pct", NULL,
-                      "found %+.1f %%, expected %+.1f %% or less", 100 * c.delta, limit);
-}
-
 static icd_outcome wanted_outcome(const icd_run_opts *opts, const icd_config *config)
 {
     if (opts->dry_run) return ICD_OUTCOME_DRY_RUN;
@@ -305,7 +289,7 @@ static icd_status run(icd_ctx *ctx, const icd_config *config, const char *out_di
     ICD_TRY(prepare(&job, resume));
     ICD_TRY(finish(&job, run_stages(&job)));
     ICD_TRY(summarize(&job, out));
-    status = check_gates(&job);
+    if (job.opts.gate) status = icd_i_gates_check(&job);
 done:
     (void)icd_ctx_log_open(ctx, NULL);
     icd_i_job_free(&job);

@@ -91,6 +91,16 @@ done:
     return status;
 }
 
+/* What the worker's exit code says: a wrong setting or a damaged file stays one, and is
+   not tried again; a measurement that failed may go better the next time. */
+static icd_status status_of_exit(int code)
+{
+    static const icd_status SAME[] = {ICD_EINVAL, ICD_ENOMEM, ICD_EDATA};
+    for (size_t i = 0; i < sizeof SAME / sizeof SAME[0]; i++)
+        if (icd_status_exit_code(SAME[i]) == code) return SAME[i];
+    return ICD_EMEASURE;
+}
+
 /* The parent ignores nothing the worker says: its stderr is ours. */
 static icd_status wait_worker(icd_job *job, pid_t pid)
 {
@@ -110,8 +120,9 @@ static icd_status wait_worker(icd_job *job, pid_t pid)
     if (WIFSIGNALED(state))
         return icd_i_fail(job->ctx, ICD_EMEASURE, "measuring process", "try again",
                           "was ended by signal %d", WTERMSIG(state));
-    return icd_i_fail(job->ctx, ICD_EMEASURE, "measuring process", "its message is above",
-                      "ended with exit code %d", WEXITSTATUS(state));
+    return icd_i_fail(job->ctx, status_of_exit(WEXITSTATUS(state)), "measuring process",
+                      "its message is above", "ended with exit code %d",
+                      WEXITSTATUS(state));
 }
 
 static icd_status run_worker(icd_job *job)
@@ -150,6 +161,7 @@ icd_status icd_i_stage_measure(icd_job *job)
 {
     icd_status status = ICD_OK;
     ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, "samples.csv"));
+    ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, "meters.json"));
     ICD_TRY(write_arms(job));
     ICD_TRY(write_input(job));
     ICD_TRY(write_masks(job));

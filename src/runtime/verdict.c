@@ -1,5 +1,5 @@
 /* Keep or roll back, and the three lines that say so. Only MEASURED values decide. */
-#include "runtime/job.h"
+#include "runtime/judgement.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,20 +11,6 @@ static void in_words(double delta, char out[32])
     snprintf(out, 32, "%.1f %% %s", 100 * fabs(delta), delta < 0 ? "faster" : "slower");
 }
 
-static double mean_ms(icd_job *job, const char *arm)
-{
-    icd_summary summary;
-    icd_status status = icd_samples_summary(job->ctx, job->samples, arm, 1, &summary);
-    return status == ICD_OK ? summary.mean : NAN;
-}
-
-static bool has_arm(const icd_job *job, const char *name)
-{
-    for (int64_t i = 0; i < job->arms; i++)
-        if (!strcmp(job->arm[i].name, name)) return true;
-    return false;
-}
-
 /* The alternative with the lowest mean among what is neither of the two contestants nor a
  * control. */
 static const char *strongest_alternative(icd_job *job, double *ms)
@@ -33,7 +19,7 @@ static const char *strongest_alternative(icd_job *job, double *ms)
     *ms = INFINITY;
     for (int64_t i = 0; i < job->arms; i++) {
         if (strcmp(job->arm[i].role, "alternative") != 0) continue;
-        double mean = mean_ms(job, job->arm[i].name);
+        double mean = icd_samples_mean(job->samples, job->arm[i].name);
         if (mean < *ms) {
             *ms = mean;
             best = job->arm[i].name;
@@ -51,24 +37,35 @@ static icd_status compare(icd_job *job, const char *a, const char *b, icd_compar
 /* SPEC section 7: beyond the quality gate a speed is a layout result only. Without
    labelled examples the outputs' cosine to the untransformed model stands in; below .9
    nobody would ship it. */
-static const char *quality(const icd_job *job)
+static void quality(const icd_job *job, char out[96])
 {
-    return job->cosine_vs_dense < .9 ? "layout result on an unusable model"
-                                     : "quality not evaluated";
+    const icd_evidence *e = &job->quality_vs_dense;
+    icd_gate gate =
+        icd_gate_quality("quality_vs_dense", e, job->config->gates.quality_vs_dense_pp);
+    bool measured = e->provenance == ICD_MEASURED;
+    if (gate.result == ICD_GATE_NOT_MET || (!measured && job->cosine_vs_dense < .9))
+        snprintf(out, 96, "layout result on an unusable model");
+    else if (measured)
+        snprintf(out, 96, "quality %+.2f pp [%+.2f, %+.2f] against dense", e->change,
+                 e->low, e->high);
+    else
+        snprintf(out, 96, "quality not evaluated");
 }
 
 static void first_line(icd_job *job, const icd_comparison *c)
 {
-    char words[32];
+    char words[32], quality_words[96];
     in_words(c->delta, words);
+    quality(job, quality_words);
     snprintf(job->verdict[0], sizeof job->verdict[0],
              "%s: iterative is %s than linear (%s, 95 %% CI %+.1f to %+.1f %%), %.2f ms "
-             "against "
-             "%.2f ms a step; outputs have cosine %.3f to the dense f32 model: %s",
+             "against %.2f ms a step; outputs have cosine %.3f to the dense f32 model: "
+             "%s",
              job->outcome == ICD_OUTCOME_KEPT ? "KEPT" : "ROLLED BACK", words,
              icd_verdict_name(c->verdict), 100 * c->low, 100 * c->high,
-             mean_ms(job, "iterative"), mean_ms(job, "linear"), job->cosine_vs_dense,
-             quality(job));
+             icd_samples_mean(job->samples, "iterative"),
+             icd_samples_mean(job->samples, "linear"), job->cosine_vs_dense,
+             quality_words);
 }
 
 static icd_status second_line(icd_job *job)
@@ -88,51 +85,82 @@ static icd_status second_line(icd_job *job)
     return ICD_OK;
 }
 
+/* "L2 +12.0 pp (BETTER)" or "L2 absent". */
+static void reading_words(const icd_job *job, const char *name, const char *label,
+                          char out[64])
+{
+    snprintf(out, 64, "%s absent", label);
+    for (int64_t i = 0; i < job->evidences; i++) {
+        const icd_evidence *e = &job->evidence[i];
+        if (strcmp(e->name, name) != 0 || e->provenance == ICD_ABSENT) continue;
+        snprintf(out, 64, "%s %+.1f %s (%s)", label, e->change, e->unit,
+                 e->provenance == ICD_MEASURED ? icd_verdict_word(e->verdict)
+                                               : icd_provenance_name(e->provenance));
+    }
+}
+
 static icd_status third_line(icd_job *job, const icd_comparison *aa)
 {
+    char l2[64], energy[64];
     icd_comparison dense;
     icd_status status = compare(job, "dense random", "dense pi1", &dense);
     if (status != ICD_OK) return status;
+    reading_words(job, "l2", "L2", l2);
+    reading_words(job, "ept", "energy", energy);
     snprintf(job->verdict[2], sizeof job->verdict[2],
              "Controls: A/A %+.2f %% (%s); dense under pi1 against dense under a random "
-             "order %+.2f %% (%s); L2 and energy absent here (see the report)",
+             "order %+.2f %% (%s); %s, %s",
              100 * aa->delta, icd_verdict_name(aa->verdict), 100 * dense.delta,
-             icd_verdict_name(dense.verdict));
+             icd_verdict_name(dense.verdict), l2, energy);
     return ICD_OK;
 }
 
-/* SPEC section 1: kept only if better; SAME and UNDECIDED keep pi_prev. */
-static void decide(icd_job *job, const icd_comparison *c, const icd_comparison *aa)
+static bool control_failed(const icd_comparison *aa)
 {
-    if (aa->low < -.01 || aa->high > .01)
+    return aa->low < -.01 || aa->high > .01;
+}
+
+/* Where two equal arms differ, no time of this measurement means anything. */
+static void distrust_latency(icd_job *job)
+{
+    static const char WHY[] = "the A/A control is outside +-1 %";
+    job->evidence[0].verdict = ICD_VERDICT_UNDECIDED;
+    job->evidence[0].reason = WHY;
+    job->gate[0].result = ICD_GATE_NOT_EVALUATED;
+    snprintf(job->gate[0].reason, sizeof job->gate[0].reason, "%s", WHY);
+}
+
+/* SPEC section 1: kept only if better; SAME and UNDECIDED keep pi_prev. */
+static icd_status decide(icd_job *job, const icd_comparison *aa)
+{
+    icd_decision decision = icd_decide(job->evidence, job->evidences);
+    if (control_failed(aa))
         icd_i_job_roll_back(
             job,
             "the A/A control differs by %+.2f %% [%+.2f, %+.2f], outside +-1 %%: this "
             "measurement is UNDECIDED, whatever it says",
             100 * aa->delta, 100 * aa->low, 100 * aa->high);
-    else if (c->verdict != ICD_VERDICT_FASTER)
-        icd_i_job_roll_back(
-            job,
-            "latency of iterative against linear is %s (%+.2f %% [%+.2f, %+.2f]), "
-            "expected FASTER",
-            icd_verdict_name(c->verdict), 100 * c->delta, 100 * c->low, 100 * c->high);
+    return decision.keep && !control_failed(aa) ? ICD_OK
+                                                : icd_i_root_cause(job, &decision);
 }
 
 icd_status icd_i_verdict(icd_job *job)
 {
     icd_status status = ICD_OK;
     icd_comparison c, aa;
-    if (!has_arm(job, "iterative")) {
+    if (!icd_i_arm_find(job, "iterative")) {
         snprintf(
             job->verdict[0], sizeof job->verdict[0],
             "LINEAR: %.2f ms a step; nothing was re-permuted (pipeline.mode is linear)",
-            mean_ms(job, "linear"));
-        return ICD_OK;
+            icd_samples_mean(job->samples, "linear"));
+        return icd_i_judge(job, NULL);
     }
     ICD_TRY(compare(job, "linear", "iterative", &c));
     ICD_TRY(compare(job, "linear", "linear A/A", &aa));
+    ICD_TRY(icd_i_judge(job, &c));
+    if (control_failed(&aa)) distrust_latency(job);
     if (job->outcome == ICD_OUTCOME_KEPT && job->config->rollback.enabled)
-        decide(job, &c, &aa);
+        ICD_TRY(decide(job, &aa));
     first_line(job, &c);
     ICD_TRY(second_line(job));
     ICD_TRY(third_line(job, &aa));

@@ -1,0 +1,45 @@
+/**
+ * @file judgement.h
+ * What a run knows about its arms beside their times, and what follows from it.
+ */
+#ifndef ICD_RUNTIME_JUDGEMENT_H
+#define ICD_RUNTIME_JUDGEMENT_H
+
+#include "runtime/job.h"
+
+/** Readings of the meters, from `meters.json` of the run directory: {"arms": {NAME:
+ * {"l2_hit_pct": metric, "dram_bytes": metric, "ept_j_per_tok": metric}}} (metric as in
+ * metrics.json). A file that is not there is no error: everything is absent then. */
+icd_status icd_i_readings_read(icd_job *job);
+
+/** One reading of an arm; ABSENT with its reason where there is none. Texts live as long
+ * as the job. */
+icd_metric icd_i_reading(icd_job *job, const char *arm, const char *key);
+
+/** Costs of all linears of an arm. */
+typedef struct icd_arm_cost {
+    int64_t live, all; /**< granules */
+    int64_t bytes;     /**< of packed weights */
+} icd_arm_cost;
+icd_status icd_i_arm_cost(icd_job *job, const icd_layout *layout, icd_arm_cost *out);
+
+icd_job_arm *icd_i_arm_find(icd_job *job, const char *name);
+
+/** What the cost model says about iterative against linear: shares of linear's. */
+typedef struct icd_prediction {
+    double live, bytes;     /**< ratios; NaN: no such arms */
+    double time, low, high; /**< ratio of times with its 95 % interval; NaN: no model */
+} icd_prediction;
+icd_status icd_i_predict(icd_job *job, icd_prediction *out);
+
+/** Fills job->evidence and job->gate from samples, readings and quality scores. */
+icd_status icd_i_judge(icd_job *job, const icd_comparison *latency);
+
+/** Why the run was rolled back, for people (job->cause) and machines (job->root_cause):
+ * which metric, which layers, what the cost model predicted. */
+icd_status icd_i_root_cause(icd_job *job, const icd_decision *decision);
+
+/** ICD_EGATE naming the first required gate that is not met or not evaluated. */
+icd_status icd_i_gates_check(icd_job *job);
+
+#endif
