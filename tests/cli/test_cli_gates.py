@@ -190,7 +190,7 @@ class Retries(GatesTest):
     def test_a_killed_worker_is_started_again(self):
         child = subprocess.Popen(
             [ICD, "run", "--model", str(DATA / "use-lite-ffn.safetensors"), "--out", "run", *QUICK, "--override",
-             "measure.min_blocks=2000"], cwd=self.dir, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+             "measure.min_blocks=200"], cwd=self.dir, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         worker = None
         while worker is None and child.poll() is None:
             worker = self.worker_of(child)
