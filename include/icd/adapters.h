@@ -13,15 +13,24 @@
 extern "C" {
 #endif
 
+/** Which weights may be zeroed together. */
 typedef enum icd_sparsity_type {
     ICD_S_NONE,
-    ICD_S_HDS,
-    ICD_S_UNSTRUCTURED
+    ICD_S_HDS,          /**< V x 1 vectors: V output rows, one input channel */
+    ICD_S_UNSTRUCTURED, /**< single weights */
+    ICD_S_BLOCK,        /**< V x g tiles of channels sorted by saliency */
+    ICD_S_CHANNEL,      /**< whole input channels */
+    ICD_S_2_4,          /**< 2 of 4 neighbours of a row survive */
+    ICD_S_1_4,
+    ICD_S_4_8,
+    ICD_S_NM /**< n of m, from the options */
 } icd_sparsity_type;
 typedef enum icd_saliency {
     ICD_SALIENCY_MAGNITUDE,
     ICD_SALIENCY_ACTIVATION
 } icd_saliency;
+/** What competes for the budget. */
+typedef enum icd_scope { ICD_SCOPE_MATRIX, ICD_SCOPE_GLOBAL } icd_scope;
 typedef enum icd_quant_dtype { ICD_Q_NONE, ICD_Q_INT8 } icd_quant_dtype;
 typedef enum icd_quant_method { ICD_Q_PTQ_MINMAX } icd_quant_method;
 
@@ -29,9 +38,15 @@ typedef enum icd_quant_method { ICD_Q_PTQ_MINMAX } icd_quant_method;
 typedef struct icd_sparsity_opts {
     size_t size;
     int32_t type;     /**< icd_sparsity_type */
-    double rate;      /**< share of weights zeroed, 0 <= rate < 1 */
-    int32_t vector;   /**< hds: V output rows share one decision */
+    double rate;      /**< share of weights zeroed, 0 <= rate < 1; N:M: 1 - N/M */
+    int32_t vector;   /**< hds, block: V output rows share one decision */
+    int32_t granule;  /**< block: g input channels of a tile; 0: 16 */
+    int32_t n, m;     /**< type nm: n of m survive */
     int32_t saliency; /**< icd_saliency: |w| or |w| * ||x|| */
+    int32_t scope;    /**< icd_scope */
+    int32_t anneal;   /**< steps of a rising rate over calibration batches; 0: at once */
+    bool refill;      /**< keep masked weights that live tiles hold anyway: a new model */
+    icd_strings exclude; /**< shell patterns of linears that are left alone */
 } icd_sparsity_opts;
 
 /** Section `transform.quant`. */
@@ -60,17 +75,66 @@ typedef struct icd_transform_meta {
     char reason[160];
     double rate;       /**< S: share of weights really zeroed */
     int32_t vector;    /**< S: rows that must keep moving together */
+    int32_t unit;      /**< S: columns that must keep moving together (N:M: M); 0: 1 */
     bool delta_layout; /**< whether W changed enough to ask for a new order */
     char rule[96];     /**< the rule behind delta_layout, in words */
     int32_t
         granule; /**< neighbours taken together by the kernel afterwards; 0: unchanged */
-    double retained;  /**< S: share of the saliency that survives */
-    double sqnr_db;   /**< Q: signal to quantisation noise of the weights */
-    double max_error; /**< max |y' - y| / max |y| on the calibration rows */
-    double cosine;    /**< mean cosine of y' and y on the calibration rows */
+    double retained;          /**< S: share of the saliency that survives */
+    double retained_in_place; /**< N:M, block: what the order as it stood would have
+                                 retained */
+    double sqnr_db;           /**< Q: signal to quantisation noise of the weights */
+    double max_error;         /**< max |y' - y| / max |y| on the calibration rows */
+    double cosine;            /**< mean cosine of y' and y on the calibration rows */
 } icd_transform_meta;
 
 struct icd_mask;
+
+/** What a choice depends on beside its own matrix. Zeroed: nothing. */
+typedef struct icd_sparsity_place {
+    const struct icd_perm
+        *order;   /**< N:M, block: which columns are neighbours; NULL: as they stand */
+    double floor; /**< scope global: what survives is worth at least this
+                       (icd_sparsity_floor); 0: the rate decides inside the matrix */
+} icd_sparsity_place;
+
+/** N and M of a type; false where the type is none of N:M. */
+bool icd_sparsity_nm(const icd_sparsity_opts *opts, int32_t *n, int32_t *m);
+
+/** Whether `exclude` names a linear. */
+bool icd_sparsity_excludes(const icd_sparsity_opts *opts, const char *linear);
+
+/**
+ * Saliency of every weight, (|w| s)^2, as the choice sees it.
+ * @param out [out] [rows x cols] of the caller
+ * @return ICD_OK | ICD_EINVAL activation saliency without calibration | ICD_EDATA NaN or
+ * infinity
+ */
+icd_status icd_sparsity_saliency(icd_ctx *ctx, const icd_matrix *w,
+                                 const icd_calibration *cal,
+                                 const icd_sparsity_opts *opts, float *out);
+
+/**
+ * block: channels by falling saliency, summed over matrices that share their input, each
+ * by its own share; ties by index.
+ * @param from [in] frame of the channels
+ */
+icd_status icd_sparsity_block_order(icd_ctx *ctx, const icd_matrix *w,
+                                    const icd_calibration *cal, int64_t count,
+                                    const icd_sparsity_opts *opts, uint64_t from,
+                                    struct icd_perm **out);
+
+/**
+ * scope global: the worth below which units go, so that the asked share of all weights is
+ * zeroed. Worth: a unit's share of its matrix's saliency over its share of its weights,
+ * so that layers compare.
+ * @param place [in] [count] orders of the matrices; NULL: none
+ * @param floor [out] for icd_sparsity_place
+ */
+icd_status icd_sparsity_floor(icd_ctx *ctx, const icd_matrix *w,
+                              const icd_calibration *cal, const icd_sparsity_place *place,
+                              int64_t count, const icd_sparsity_opts *opts,
+                              double *floor);
 
 /**
  * Zeroes weights of least saliency.
@@ -87,6 +151,13 @@ struct icd_mask;
 icd_status icd_apply_sparsity(icd_ctx *ctx, const icd_matrix *w,
                               const icd_calibration *cal, const icd_sparsity_opts *opts,
                               struct icd_mask **mask, icd_transform_meta *meta);
+
+/** The same among neighbours or against a floor that `place` gives. */
+icd_status icd_apply_sparsity_at(icd_ctx *ctx, const icd_matrix *w,
+                                 const icd_calibration *cal,
+                                 const icd_sparsity_opts *opts,
+                                 const icd_sparsity_place *place, struct icd_mask **mask,
+                                 icd_transform_meta *meta);
 void icd_mask_free(icd_ctx *ctx, struct icd_mask *mask);
 
 /** Copies w with masked weights zeroed into `out` [rows x cols] of the caller. */

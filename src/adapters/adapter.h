@@ -8,20 +8,9 @@
 #include "core/mask.h"
 #include <icd/adapters.h>
 
-/** One way of choosing what survives. Required: all. */
-typedef struct icd_sparsity_method {
-    const char *name; /**< as in `transform.sparsity.type` */
-    /** Rows that share one decision. */
-    int32_t (*vector)(const icd_sparsity_opts *opts);
-    /**
-     * Sets the surviving bits of an empty mask.
-     * @param saliency [in] [rows x cols], >= 0: (|w| s_c)^2
-     */
-    icd_status (*choose)(icd_ctx *ctx, const float *saliency,
-                         const icd_sparsity_opts *opts, icd_mask *mask);
-} icd_sparsity_method;
-
-extern const icd_sparsity_method icd_i_sparsity_hds, icd_i_sparsity_unstructured;
+/** The value at `rank` (0-based) of `n` values sorted in descending order; reorders them.
+ */
+float icd_i_select_descending(float *v, int64_t n, int64_t rank);
 
 /**
  * Marks the `keep` largest of `n` values, ties by lower index.

@@ -4,14 +4,29 @@
 
 static const icd_option SPARSITY[] = {
     {"type", FIELD(icd_sparsity_opts, type), ICD_OPTION_ENUM, "none", 0, 0,
-     "none|hds|unstructured", NULL, "which weights may be zeroed together"},
+     "none|hds|unstructured|block|channel|2:4|1:4|4:8|nm", NULL,
+     "which weights may be zeroed together"},
     {"rate", FIELD(icd_sparsity_opts, rate), ICD_OPTION_REAL, "0.75", 0, 0.999, NULL,
-     NULL, "share of the weights that are zeroed"},
+     NULL, "share of the weights that are zeroed (N:M: 1 - N/M)"},
     {"vector", FIELD(icd_sparsity_opts, vector), ICD_OPTION_INT, "64", 1, 1024, NULL,
-     "rows", "hds: output rows that share one decision per input channel"},
+     "rows", "hds, block: output rows that share one decision per input channel"},
+    {"granule", FIELD(icd_sparsity_opts, granule), ICD_OPTION_INT, "16", 1, 4096, NULL,
+     "channels", "block: input channels of a tile"},
+    {"n", FIELD(icd_sparsity_opts, n), ICD_OPTION_INT, "2", 1, 31, NULL, NULL,
+     "type nm: how many of m neighbours survive"},
+    {"m", FIELD(icd_sparsity_opts, m), ICD_OPTION_INT, "4", 2, 32, NULL, NULL,
+     "type nm: neighbours of a row that share a budget"},
     {"saliency", FIELD(icd_sparsity_opts, saliency), ICD_OPTION_ENUM, "activation", 0, 0,
      "magnitude|activation", NULL,
      "|w|, or |w| times the norm of its input on real tokens"},
+    {"scope", FIELD(icd_sparsity_opts, scope), ICD_OPTION_ENUM, "matrix", 0, 0,
+     "matrix|global", NULL, "what competes for the rate: one matrix, or all of them"},
+    {"anneal", FIELD(icd_sparsity_opts, anneal), ICD_OPTION_INT, "0", 0, 1000, NULL,
+     "steps", "raise the rate over so many calibration batches; 0: at once"},
+    {"refill", FIELD(icd_sparsity_opts, refill), ICD_OPTION_BOOL, "false", 0, 0, NULL,
+     NULL, "keep masked weights that live tiles hold anyway (a new model)"},
+    {"exclude", FIELD(icd_sparsity_opts, exclude), ICD_OPTION_LIST, NULL, 0, 0, NULL,
+     NULL, "patterns of linears that are left alone, like layer.0.*"},
 };
 
 static const icd_option QUANT[] = {

@@ -17,8 +17,7 @@ static float median_of_three(float a, float b, float c)
     return (b <= a) == (a <= c) ? a : c;
 }
 
-/* The value that stands at `rank` (0-based) when v is sorted in descending order. */
-static float select_descending(float *v, int64_t n, int64_t rank)
+float icd_i_select_descending(float *v, int64_t n, int64_t rank)
 {
     int64_t low = 0, high = n - 1;
     while (low < high) {
@@ -45,7 +44,7 @@ void icd_i_keep_largest(const float *value, int64_t n, int64_t keep, float *work
     memset(kept, keep >= n, (size_t)n * sizeof *kept);
     if (keep <= 0 || keep >= n) return;
     memcpy(work, value, (size_t)n * sizeof *work);
-    float threshold = select_descending(work, n, keep - 1);
+    float threshold = icd_i_select_descending(work, n, keep - 1);
     int64_t above = 0;
     for (int64_t i = 0; i < n; i++) above += value[i] > threshold;
     int64_t ties = keep - above;

@@ -1,16 +1,18 @@
+/* S: what survives of one matrix, what that costs, and what several matrices share. */
 #include "adapters/adapter.h"
+#include "adapters/s/units.h"
 
+#include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Indexed by icd_sparsity_type. */
-static const icd_sparsity_method *const METHOD[] = {
-    [ICD_S_HDS] = &icd_i_sparsity_hds,
-    [ICD_S_UNSTRUCTURED] = &icd_i_sparsity_unstructured,
-};
-
 static const double DELTA_RATE = .25; /* below it most granules stay live in any order */
+
+/* Indexed by icd_sparsity_type. */
+static const char *const NAME[] = {"none", "hds", "unstructured", "block", "channel",
+                                   "2:4",  "1:4", "4:8",          "nm"};
 
 void icd_mask_free(icd_ctx *ctx, icd_mask *mask)
 {
@@ -26,39 +28,66 @@ void icd_mask_apply(const icd_mask *mask, const float *w, float *out)
         }
 }
 
-/* Squares, so that the sum over a vector is its energy. False if a weight is NaN or
- * infinite. */
-static bool fill_saliency(const icd_matrix *w, const icd_calibration *cal,
-                          bool activation, float *saliency)
+bool icd_sparsity_nm(const icd_sparsity_opts *opts, int32_t *n, int32_t *m)
 {
+    static const struct {
+        int32_t type, n, m;
+    } FIXED[] = {{ICD_S_2_4, 2, 4}, {ICD_S_1_4, 1, 4}, {ICD_S_4_8, 4, 8}};
+    for (size_t i = 0; i < sizeof FIXED / sizeof *FIXED; i++)
+        if (FIXED[i].type == opts->type) {
+            *n = FIXED[i].n;
+            *m = FIXED[i].m;
+            return true;
+        }
+    *n = opts->n;
+    *m = opts->m;
+    return opts->type == ICD_S_NM;
+}
+
+bool icd_sparsity_excludes(const icd_sparsity_opts *opts, const char *linear)
+{
+    for (int64_t i = 0; i < opts->exclude.count; i++)
+        if (fnmatch(opts->exclude.item[i], linear, 0) == 0) return true;
+    return false;
+}
+
+icd_status icd_sparsity_saliency(icd_ctx *ctx, const icd_matrix *w,
+                                 const icd_calibration *cal,
+                                 const icd_sparsity_opts *opts, float *out)
+{
+    bool activation = opts->saliency == ICD_SALIENCY_ACTIVATION;
+    if (activation && (!cal || !cal->x_sq))
+        return icd_i_fail(ctx, ICD_EINVAL, w->name, NULL,
+                          "saliency 'activation' needs calibration input");
     for (int64_t r = 0; r < w->rows; r++)
         for (int64_t c = 0; c < w->cols; c++) {
             double value = (double)w->w[r * w->cols + c];
             double square = value * value * (activation ? cal->x_sq[c] : 1);
-            if (!isfinite(square)) return false;
-            saliency[r * w->cols + c] = (float)square;
+            if (!isfinite(square) || square > (double)HUGE_VALF)
+                return icd_i_fail(ctx, ICD_EDATA, w->name, NULL,
+                                  "a weight or its saliency is NaN or infinite");
+            out[r * w->cols + c] = (float)square;
         }
-    return true;
+    return ICD_OK;
 }
 
-static double retained_share(const icd_mask *mask, const float *saliency)
+static double retained_share(const icd_unit_shape *s, const float *sum, const bool *kept)
 {
-    double kept = 0, all = 0;
-    for (int64_t r = 0; r < mask->rows; r++)
-        for (int64_t c = 0; c < mask->cols; c++) {
-            double value = (double)saliency[r * mask->cols + c];
-            all += value;
-            if (icd_i_mask_get(mask, r / mask->vector, c)) kept += value;
-        }
-    return all > 0 ? kept / all : 1;
+    double held = 0, all = 0;
+    for (int64_t u = 0; u < s->down * s->across; u++) {
+        all += (double)sum[u];
+        held += kept[u] ? (double)sum[u] : 0;
+    }
+    return all > 0 ? held / all : 1;
 }
 
 static void begin_meta(icd_transform_meta *meta, const icd_sparsity_opts *opts)
 {
     *meta = (icd_transform_meta){
         .kind = "S",
-        .type = opts->type ? METHOD[opts->type]->name : "none",
+        .type = NAME[opts->type],
         .retained = NAN,
+        .retained_in_place = NAN,
         .sqnr_db = NAN,
         .max_error = NAN,
         .cosine = NAN,
@@ -68,14 +97,15 @@ static void begin_meta(icd_transform_meta *meta, const icd_sparsity_opts *opts)
 
 static icd_status finish_meta(icd_ctx *ctx, const icd_matrix *w,
                               const icd_calibration *cal, const icd_mask *mask,
-                              const float *saliency, icd_transform_meta *meta)
+                              const icd_sparsity_opts *opts, icd_transform_meta *meta)
 {
+    int32_t n = 0, m = 0;
     float *changed = NULL;
     meta->applied = true;
     meta->vector = mask->vector;
+    meta->unit = icd_sparsity_nm(opts, &n, &m) ? m : 0;
     meta->rate = 1 - icd_i_mask_density(mask);
     meta->delta_layout = meta->rate >= DELTA_RATE;
-    meta->retained = retained_share(mask, saliency);
     icd_status status = ICD_ALLOC(ctx, w->rows * w->cols, &changed);
     if (status != ICD_OK) return status;
     icd_mask_apply(mask, w->w, changed);
@@ -84,29 +114,90 @@ static icd_status finish_meta(icd_ctx *ctx, const icd_matrix *w,
     return status;
 }
 
-static icd_status apply(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
-                        const icd_sparsity_opts *opts, float *saliency, icd_mask **mask,
-                        icd_transform_meta *meta)
+/* The reason a type cannot be applied to a matrix; NULL: it can. */
+static const char *obstacle(const icd_sparsity_opts *opts, const icd_matrix *w,
+                            const icd_sparsity_place *place)
 {
-    const icd_sparsity_method *method = METHOD[opts->type];
-    bool activation = opts->saliency == ICD_SALIENCY_ACTIVATION;
-    if (activation && (!cal || !cal->x_sq)) {
-        icd_i_no_op(ctx, meta, w->name, "saliency 'activation' needs calibration input");
-        return ICD_OK;
-    }
-    if (!fill_saliency(w, cal, activation, saliency)) {
-        icd_i_no_op(ctx, meta, w->name, "a weight or its saliency is NaN or infinite");
-        return ICD_OK;
-    }
-    icd_status status = icd_i_mask_new(ctx, w->rows, w->cols, method->vector(opts), mask);
-    if (status == ICD_OK) status = method->choose(ctx, saliency, opts, *mask);
-    if (status == ICD_OK) status = finish_meta(ctx, w, cal, *mask, saliency, meta);
+    int32_t n = 0, m = 0;
+    if (place->order && place->order->n != w->cols)
+        return "its order has another number of columns";
+    if (!icd_sparsity_nm(opts, &n, &m)) return NULL;
+    if (n >= m) return "N:M needs N below M";
+    if (w->cols % m) return "the number of columns is no multiple of M";
+    if (fabs(opts->rate - (1 - (double)n / m)) > 1e-9) return "N:M has the rate 1 - N/M";
+    return NULL;
+}
+
+/* Rows of the mask: units of hds and block stay as they are; whole channels are told in
+ * the blocks of the kernel; others row by row. */
+static int32_t mask_vector(const icd_sparsity_opts *opts)
+{
+    bool blocks = opts->type == ICD_S_HDS || opts->type == ICD_S_BLOCK ||
+                  opts->type == ICD_S_CHANNEL;
+    return blocks ? opts->vector : 1;
+}
+
+/* Sums, choice and retained share under one order. */
+static icd_status choose(icd_ctx *ctx, const icd_unit_shape *shape, const float *saliency,
+                         const int32_t *order, const icd_sparsity_opts *opts,
+                         double floor, bool *kept, double *retained)
+{
+    float *sum = NULL;
+    icd_status status = ICD_ALLOC(ctx, shape->down * shape->across, &sum);
+    if (status == ICD_OK) status = icd_i_unit_sums(ctx, shape, saliency, order, sum);
+    if (status == ICD_OK)
+        status = icd_i_unit_choose(ctx, shape, sum, opts->rate, floor, kept);
+    if (status == ICD_OK) *retained = retained_share(shape, sum, kept);
+    icd_i_free(ctx, sum);
     return status;
 }
 
-icd_status icd_apply_sparsity(icd_ctx *ctx, const icd_matrix *w,
-                              const icd_calibration *cal, const icd_sparsity_opts *in,
-                              icd_mask **mask, icd_transform_meta *meta)
+static icd_status prune(icd_ctx *ctx, const icd_matrix *w, const icd_sparsity_opts *opts,
+                        const icd_sparsity_place *place, const float *saliency,
+                        icd_mask **mask, icd_transform_meta *meta)
+{
+    icd_status status = ICD_OK;
+    bool *kept = NULL;
+    icd_unit_shape shape = icd_i_unit_shape(opts, w->rows, w->cols);
+    const int32_t *order = place->order ? place->order->old_of_new : NULL;
+    ICD_TRY(ICD_ALLOC(ctx, shape.down * shape.across, &kept));
+    if (order)
+        ICD_TRY(choose(ctx, &shape, saliency, NULL, opts, place->floor, kept,
+                       &meta->retained_in_place));
+    ICD_TRY(
+        choose(ctx, &shape, saliency, order, opts, place->floor, kept, &meta->retained));
+    status = icd_i_unit_mask(ctx, &shape, kept, order, mask_vector(opts), mask);
+done:
+    icd_i_free(ctx, kept);
+    return status;
+}
+
+/* What the data or the shape forbid is a no-op; an error is for our own limits. */
+static icd_status apply(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
+                        const icd_sparsity_opts *opts, const icd_sparsity_place *place,
+                        float *saliency, icd_mask **mask, icd_transform_meta *meta)
+{
+    const char *why = obstacle(opts, w, place);
+    if (why) {
+        icd_i_no_op(ctx, meta, w->name, "%s", why);
+        return ICD_OK;
+    }
+    icd_status status = icd_sparsity_saliency(ctx, w, cal, opts, saliency);
+    if (status == ICD_EINVAL || status == ICD_EDATA) {
+        icd_i_no_op(ctx, meta, w->name, "%s",
+                    status == ICD_EINVAL ? "saliency 'activation' needs calibration input"
+                                         : "a weight or its saliency is NaN or infinite");
+        return ICD_OK;
+    }
+    if (status == ICD_OK) status = prune(ctx, w, opts, place, saliency, mask, meta);
+    if (status == ICD_OK) status = finish_meta(ctx, w, cal, *mask, opts, meta);
+    return status;
+}
+
+icd_status icd_apply_sparsity_at(icd_ctx *ctx, const icd_matrix *w,
+                                 const icd_calibration *cal, const icd_sparsity_opts *in,
+                                 const icd_sparsity_place *place, icd_mask **mask,
+                                 icd_transform_meta *meta)
 {
     icd_sparsity_opts opts;
     float *saliency = NULL;
@@ -115,16 +206,26 @@ icd_status icd_apply_sparsity(icd_ctx *ctx, const icd_matrix *w,
     icd_status status = icd_options_resolve(ctx, &icd_sparsity_table, in, &opts);
     if (status != ICD_OK) return status;
     begin_meta(meta, &opts);
-    if (opts.type == ICD_S_NONE) {
-        snprintf(meta->reason, sizeof meta->reason, "transform.sparsity.type is none");
+    if (opts.type == ICD_S_NONE || icd_sparsity_excludes(&opts, w->name)) {
+        snprintf(meta->reason, sizeof meta->reason, "%s",
+                 opts.type == ICD_S_NONE ? "transform.sparsity.type is none"
+                                         : "transform.sparsity.exclude names it");
         return ICD_OK;
     }
     status = ICD_ALLOC(ctx, w->rows * w->cols, &saliency);
-    if (status == ICD_OK) status = apply(ctx, w, cal, &opts, saliency, mask, meta);
+    if (status == ICD_OK) status = apply(ctx, w, cal, &opts, place, saliency, mask, meta);
     if (status != ICD_OK) {
         icd_i_mask_free(ctx, *mask);
         *mask = NULL;
     }
     icd_i_free(ctx, saliency);
     return status;
+}
+
+icd_status icd_apply_sparsity(icd_ctx *ctx, const icd_matrix *w,
+                              const icd_calibration *cal, const icd_sparsity_opts *opts,
+                              icd_mask **mask, icd_transform_meta *meta)
+{
+    icd_sparsity_place nowhere = {0};
+    return icd_apply_sparsity_at(ctx, w, cal, opts, &nowhere, mask, meta);
 }
