@@ -3,7 +3,7 @@
 
 OUT comes from `icd infer MODEL --dtype f32 -o OUT.safetensors`. PERMUTED is a folder written by `icd
 apply`; transformers loads it as it is, and its hidden states are compared after the recorded order of
-the residual axis is undone. Needs torch and transformers; the tests do not.
+the residual axis is undone. For a Llama, hidden states, logits and perplexity are compared. Needs torch and transformers; the tests do not.
 """
 import json
 import pathlib
@@ -12,14 +12,75 @@ import sys
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from transformers import BertModel
+from transformers import BertModel, LlamaConfig, LlamaForCausalLM
+
+
+def read_config(folder):
+    return json.loads((pathlib.Path(folder) / "config.json").read_text())
+
+
+def run_bert(folder, ids):
+    model = BertModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        out = model(input_ids=torch.tensor(ids))
+    return out.last_hidden_state.numpy(), out.pooler_output.numpy()
+
+
+def repeat_heads(config, name, w):
+    """Each KV head as often as query heads read it: the same function without groups, so that old
+    versions of transformers, which have none, compute it too."""
+    if ".k_proj." not in name and ".v_proj." not in name:
+        return w
+    heads = w.reshape(config["num_key_value_heads"], -1, *w.shape[1:])
+    repeated = np.repeat(heads, config["num_attention_heads"] // config["num_key_value_heads"], axis=0)
+    return repeated.reshape(-1, *w.shape[1:])
+
+
+def llama(folder):
+    config = read_config(folder)
+    weights = {name: repeat_heads(config, name, w.astype(np.float32))
+               for name, w in load_file(pathlib.Path(folder) / "model.safetensors").items()}
+    config["num_key_value_heads"] = config["num_attention_heads"]
+    model = LlamaForCausalLM(LlamaConfig(**config)).eval()
+    model.load_state_dict({name: torch.tensor(w) for name, w in weights.items()}, strict=False)
+    if config["tie_word_embeddings"]:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    for layer in model.model.layers:  # versions before 4.31 know one base only
+        rotary = getattr(layer.self_attn, "rotary_emb", None)
+        if rotary is not None:
+            width = config["hidden_size"] // config["num_attention_heads"]
+            layer.self_attn.rotary_emb = type(rotary)(width, config["max_position_embeddings"],
+                                                      config["rope_theta"])
+    return model
+
+
+def run_llama(folder, ids):
+    """Hidden states after the final norm, and logits."""
+    with torch.no_grad():
+        out = llama(folder)(input_ids=torch.tensor(ids), output_hidden_states=True)
+    return out.hidden_states[-1].numpy(), out.logits.numpy()
 
 
 def run(folder, ids):
-    model = BertModel.from_pretrained(folder).eval()
-    with torch.no_grad():
-        out = model(input_ids=torch.tensor(ids.astype(np.int64)))
-    return out.last_hidden_state.numpy(), out.pooler_output.numpy()
+    run_one = run_llama if read_config(folder)["model_type"] == "llama" else run_bert
+    return run_one(folder, ids.astype(np.int64))
+
+
+def perplexity(logits, ids):
+    shares = torch.log_softmax(torch.tensor(logits[:, :-1]), -1)
+    return float(torch.exp(-shares.gather(-1, torch.tensor(ids[:, 1:, None].astype(np.int64))).mean()))
+
+
+def compare_llama(folder, mine):
+    """`icd infer` writes hidden states; the head is one matrix product more."""
+    hidden, logits = run_llama(folder, mine["ids"].astype(np.int64))
+    w = load_file(pathlib.Path(folder) / "model.safetensors")
+    head = w.get("lm_head.weight", w["model.embed_tokens.weight"]).astype(np.float32)
+    mine_logits = mine["hidden"] @ head.T
+    show("icd infer against transformers, hidden", hidden, mine["hidden"])
+    show("icd infer against transformers, logits", logits, mine_logits)
+    print(f"perplexity: transformers {perplexity(logits, mine['ids']):.5f}, "
+          f"icd {perplexity(mine_logits, mine['ids']):.5f}")
 
 
 def show(what, a, b):
@@ -30,6 +91,9 @@ def show(what, a, b):
 
 def main(outputs, model, permuted=None):
     mine = load_file(outputs)
+    if read_config(model)["model_type"] == "llama":
+        compare_llama(model, mine)
+        return
     hidden, pooled = run(model, mine["ids"])
     show("icd infer against transformers, hidden", hidden, mine["hidden"])
     show("icd infer against transformers, pooled", pooled, mine["pooled"])
