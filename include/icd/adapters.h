@@ -56,8 +56,27 @@ typedef struct icd_quant_opts {
     int32_t method; /**< icd_quant_method */
 } icd_quant_opts;
 
+typedef enum icd_kv_policy {
+    ICD_KV_MASS,   /**< tokens that drew the most attention survive */
+    ICD_KV_RECENCY /**< the latest tokens survive */
+} icd_kv_policy;
+
+/** Section `transform.kv`. */
+typedef struct icd_kv_opts {
+    size_t size;
+    int64_t block;  /**< (seed) tokens of a page; must be the cache's; 0: as it is */
+    double drop;    /**< (seed) share of the tokens of a sequence that is dropped */
+    int32_t policy; /**< icd_kv_policy */
+    int64_t window; /**< latest tokens that always survive */
+    int64_t sinks;  /**< first tokens that always survive */
+    bool compact;   /**< survivors fill whole pages; false: they stay where they are, and
+                         only pages that happen to be empty are freed */
+    bool int8;      /**< keys and values in int8, one scale a token and head */
+} icd_kv_opts;
+
 extern const icd_option_table icd_sparsity_table;
 extern const icd_option_table icd_quant_table;
+extern const icd_option_table icd_kv_table;
 
 /** Activations that feed the matrix, from real input; borrowed; NULL pointers: not known.
  */
@@ -167,6 +186,34 @@ void icd_mask_apply(const struct icd_mask *mask, const float *w, float *out);
 icd_status icd_apply_quant(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
                            const icd_quant_opts *opts, icd_quantized **out,
                            icd_transform_meta *meta);
+
+struct icd_kv;
+
+/** What an eviction freed. */
+typedef struct icd_kv_effect {
+    int64_t tokens_before, tokens_after; /**< live tokens, all sequences */
+    int64_t pages_before, pages_after;   /**< pages taken from the pool */
+    int64_t bytes_before, bytes_after;   /**< what one decoded token reads */
+} icd_kv_effect;
+
+/**
+ * Drops tokens of a KV cache and compacts what is left, in a copy.
+ *
+ * Every sequence loses round(drop * live) tokens, the least valuable by the policy; the
+ * first `sinks` and the last `window` tokens stay (fewer are dropped then). Ties: the
+ * older token goes. Keys carry their rotation, so what the survivors contribute does not
+ * depend on where they lie.
+ * @param effect [out] may be NULL
+ * @param meta   [out] `retained`: share of the attention mass that survives (NaN without
+ * masses)
+ * @return ICD_OK (no-ops included: policy mass on a cache that recorded none, another
+ * block) | ICD_EINVAL options out of range | ICD_ENOMEM
+ * @cost time O(tokens log tokens + bytes), memory of one copy
+ */
+icd_status icd_apply_kvcache(icd_ctx *ctx, const struct icd_kv *kv,
+                             const icd_kv_opts *opts, struct icd_kv **out,
+                             icd_kv_effect *effect, icd_transform_meta *meta);
+void icd_kv_free(icd_ctx *ctx, struct icd_kv *kv);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,7 @@ typedef struct icd_config {
     icd_solver_opts solver;
     icd_sparsity_opts sparsity; /**< section transform.sparsity */
     icd_quant_opts quant;       /**< section transform.quant */
+    icd_kv_opts kv;             /**< section transform.kv */
     icd_measure_opts measure;
     icd_cache_opts cache;
     icd_gates_opts gates;

@@ -36,6 +36,31 @@ static const icd_option QUANT[] = {
      "ptq-minmax", NULL, "how scales are chosen"},
 };
 
+static const icd_option KV[] = {
+    {"block", FIELD(icd_kv_opts, block), ICD_OPTION_INT64, "0", 0, 1024, NULL, "tokens",
+     "tokens of a page of the cache; 0: runner.page"},
+    {"drop", FIELD(icd_kv_opts, drop), ICD_OPTION_REAL, "0", 0, 0.999, NULL, NULL,
+     "share of the cached tokens that is dropped"},
+    {"policy", FIELD(icd_kv_opts, policy), ICD_OPTION_ENUM, "mass", 0, 0, "mass|recency",
+     NULL, "which tokens survive: those that drew attention, or the latest"},
+    {"window", FIELD(icd_kv_opts, window), ICD_OPTION_INT64, "16", 0, 1e9, NULL, "tokens",
+     "latest tokens that always survive"},
+    {"sinks", FIELD(icd_kv_opts, sinks), ICD_OPTION_INT64, "4", 0, 1e9, NULL, "tokens",
+     "first tokens that always survive"},
+    {"compact", FIELD(icd_kv_opts, compact), ICD_OPTION_BOOL, "true", 0, 0, NULL, NULL,
+     "move survivors together, so that pages become free"},
+    {"int8", FIELD(icd_kv_opts, int8), ICD_OPTION_BOOL, "false", 0, 0, NULL, NULL,
+     "store keys and values in int8"},
+};
+
+const icd_option_table icd_kv_table = {
+    .section = "transform.kv",
+    .help = "K: fewer tokens in the KV cache, in whole pages",
+    .struct_size = sizeof(icd_kv_opts),
+    .row = KV,
+    .rows = sizeof KV / sizeof KV[0],
+};
+
 const icd_option_table icd_sparsity_table = {
     .section = "transform.sparsity",
     .help = "S: weights of least saliency become zero",

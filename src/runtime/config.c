@@ -19,6 +19,7 @@ static const icd_section SECTION[] = {
     {&icd_solver_table, offsetof(icd_config, solver)},
     {&icd_sparsity_table, offsetof(icd_config, sparsity)},
     {&icd_quant_table, offsetof(icd_config, quant)},
+    {&icd_kv_table, offsetof(icd_config, kv)},
     {&icd_measure_table, offsetof(icd_config, measure)},
     {&icd_cache_table, offsetof(icd_config, cache)},
     {&icd_gates_table, offsetof(icd_config, gates)},
