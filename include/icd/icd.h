@@ -7,6 +7,7 @@
 
 #include <icd/access.h>
 #include <icd/adapters.h>
+#include <icd/calibrate.h>
 #include <icd/config.h>
 #include <icd/constraint.h>
 #include <icd/csr.h>

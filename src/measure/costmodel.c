@@ -220,7 +220,8 @@ static const struct {
 };
 enum { MEMBERS = sizeof MEMBER / sizeof MEMBER[0] };
 
-icd_status icd_i_cost_model_write(icd_ctx *ctx, const icd_cost_model *m, const char *path)
+icd_status icd_i_cost_model_write(icd_ctx *ctx, const icd_cost_model *m,
+                                  const json_t *points, const char *path)
 {
     json_t *root =
         json_pack("{s:s,s:s,s:I,s:[f,f,f]}", "version", "icd/1", "cpu", m->cpu, "layouts",
@@ -230,6 +231,7 @@ icd_status icd_i_cost_model_write(icd_ctx *ctx, const icd_cost_model *m, const c
         json_object_set_new(root, MEMBER[i].key,
                             isfinite(value) ? json_real(value) : json_null());
     }
+    if (points) json_object_set(root, "points", (json_t *)points);
     icd_status status = icd_i_json_write(ctx, root, path);
     json_decref(root);
     return status;

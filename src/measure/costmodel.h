@@ -6,6 +6,7 @@
 #ifndef ICD_MEASURE_COSTMODEL_H
 #define ICD_MEASURE_COSTMODEL_H
 
+#include "base/json.h"
 #include "base/mem.h"
 #include <icd/csr.h>
 
@@ -56,8 +57,9 @@ typedef struct icd_cost_model {
     char cpu[128];
 } icd_cost_model;
 
+/** @param points [in] what the fit is made of, for the report; NULL: none */
 icd_status icd_i_cost_model_write(icd_ctx *ctx, const icd_cost_model *m,
-                                  const char *path);
+                                  const json_t *points, const char *path);
 
 /** @return ICD_OK | ICD_EIO | ICD_EDATA a member is missing or no number */
 icd_status icd_i_cost_model_read(icd_ctx *ctx, const char *path, icd_cost_model *out);

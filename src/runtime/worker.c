@@ -1,44 +1,21 @@
 /* The measuring process: builds the arms that a run directory describes, times them,
    writes samples.csv. */
-#include "runtime/job.h"
-
-#include "base/npz.h"
+#include "runtime/worker.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef struct worker_arm {
-    icd_runner *runner;
-    const icd_batch *batch;
-} worker_arm;
-
-typedef struct worker {
-    icd_ctx *ctx;
-    const char *dir;
-    icd_config *config;
-    icd_model *model;
-    const icd_linear *list;
-    int64_t linears;
-    icd_layout *layout;    /* masks and int8 weights, identity orders */
-    icd_quantized **quant; /* [linears] */
-    icd_array ids, lengths, rows;
-    icd_batch batch;
-    json_t *arms;
-    worker_arm *self;
-    icd_arm *arm;
-} worker;
-
-static void path_of(const worker *w, const char *name, char out[1024])
+static void path_of(const icd_worker *w, const char *name, char out[1024])
 {
     snprintf(out, 1024, "%s/%s", w->dir, name);
 }
 
-static icd_status damaged(worker *w, const char *file, const char *what)
+static icd_status damaged(icd_worker *w, const char *file, const char *what)
 {
     return icd_i_fail(w->ctx, ICD_EDATA, file, "run `icd run` again", "%s", what);
 }
 
-static icd_status read_input(worker *w)
+static icd_status read_input(icd_worker *w)
 {
     icd_status status = ICD_OK;
     char path[1024];
@@ -75,7 +52,7 @@ done:
 
 /* The V of the stored mask follows from its number of blocks, which the settings must
  * explain. */
-static icd_status read_mask(worker *w, icd_npz *npz, icd_layout_entry *e)
+static icd_status read_mask(icd_worker *w, icd_npz *npz, icd_layout_entry *e)
 {
     icd_status status = ICD_OK;
     icd_array bits = {0};
@@ -94,7 +71,7 @@ done:
     return status;
 }
 
-static icd_status quantize(worker *w, int64_t i, icd_layout_entry *e)
+static icd_status quantize(icd_worker *w, int64_t i, icd_layout_entry *e)
 {
     icd_status status = ICD_OK;
     float *weights = NULL;
@@ -109,7 +86,7 @@ done:
     return status;
 }
 
-static icd_status read_layout(worker *w)
+static icd_status read_layout(icd_worker *w)
 {
     icd_status status = ICD_OK;
     char path[1024];
@@ -132,7 +109,7 @@ done:
 }
 
 /* The frame in which the input of a group stands in the stored model. */
-static uint64_t group_frame(const worker *w, const char *group)
+static uint64_t group_frame(const icd_worker *w, const char *group)
 {
     for (int64_t i = 0; i < w->linears; i++)
         if (!strcmp(w->list[i].group, group) &&
@@ -141,7 +118,7 @@ static uint64_t group_frame(const worker *w, const char *group)
     return ICD_FRAME_CHECKPOINT;
 }
 
-static icd_status read_order(worker *w, const char *group, const json_t *list,
+static icd_status read_order(icd_worker *w, const char *group, const json_t *list,
                              icd_layout *layout)
 {
     icd_status status = ICD_OK;
@@ -181,26 +158,37 @@ static void read_kernels(const json_t *kernels, icd_layout *layout)
 
 static icd_status step(icd_ctx *ctx, void *self)
 {
-    worker_arm *arm = self;
+    icd_worker_arm *arm = self;
     icd_output out;
     return icd_runner_step(ctx, arm->runner, arm->batch, &out);
 }
 
-static icd_status build_arm(worker *w, int64_t i, const json_t *row)
+icd_status icd_i_worker_layout(icd_worker *w, const json_t *row, icd_layout **out)
+{
+    json_t *order = NULL, *orders = json_object_get(row, "orders");
+    const char *group = NULL;
+    icd_status status = icd_i_layout_copy(w->ctx, w->layout, out);
+    if (status != ICD_OK) return status;
+    read_kernels(json_object_get(row, "kernels"), *out);
+    json_object_foreach(orders, group, order)
+    {
+        status = read_order(w, group, order, *out);
+        if (status == ICD_OK) continue;
+        icd_i_layout_free(w->ctx, *out);
+        *out = NULL;
+        return status;
+    }
+    return ICD_OK;
+}
+
+static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
 {
     icd_status status = ICD_OK;
     icd_layout *layout = NULL;
-    json_t *order = NULL;
-    const char *group = NULL;
     icd_runner_opts opts = w->config->runner;
     opts.dtype = w->config->quant.dtype == ICD_Q_INT8 ? ICD_RUN_INT8 : ICD_RUN_F32;
     opts.vector = w->config->kernel.vector;
-    ICD_TRY(icd_i_layout_copy(w->ctx, w->layout, &layout));
-    read_kernels(json_object_get(row, "kernels"), layout);
-    json_object_foreach(json_object_get(row, "orders"), group, order)
-    {
-        ICD_TRY(read_order(w, group, order, layout));
-    }
+    ICD_TRY(icd_i_worker_layout(w, row, &layout));
     ICD_TRY(
         icd_runner_new(w->ctx, w->model, layout, &w->batch, &opts, &w->self[i].runner));
     w->self[i].batch = &w->batch;
@@ -212,30 +200,23 @@ done:
     return status;
 }
 
-static icd_status build_arms(worker *w)
+icd_status icd_i_worker_build(icd_worker *w, const json_t *list)
 {
     icd_status status = ICD_OK;
-    char path[1024];
-    path_of(w, "arms.json", path);
-    ICD_TRY(icd_i_json_read(w->ctx, path, &w->arms));
-    json_t *list = json_object_get(w->arms, "arms");
     int64_t count = (int64_t)json_array_size(list);
-    if (count == 0) {
-        status = damaged(w, path, "found no arms");
-        goto done;
-    }
+    if (count == 0) return damaged(w, "arms.json", "found no arms");
     ICD_TRY(ICD_ALLOC(w->ctx, count, &w->self));
     ICD_TRY(ICD_ALLOC(w->ctx, count, &w->arm));
+    w->arms = count;
     for (int64_t i = 0; i < count; i++)
         ICD_TRY(build_arm(w, i, json_array_get(list, (size_t)i)));
 done:
     return status;
 }
 
-static void release(worker *w)
+void icd_i_worker_release(icd_worker *w)
 {
-    int64_t arms = (int64_t)json_array_size(json_object_get(w->arms, "arms"));
-    for (int64_t i = 0; w->self && i < arms; i++)
+    for (int64_t i = 0; w->self && i < w->arms; i++)
         icd_runner_free(w->ctx, w->self[i].runner);
     for (int64_t i = 0; w->quant && i < w->linears; i++)
         icd_quantized_free(w->ctx, w->quant[i]);
@@ -249,10 +230,9 @@ static void release(worker *w)
     icd_i_array_release(w->ctx, &w->lengths);
     icd_i_array_release(w->ctx, &w->rows);
     icd_config_free(w->ctx, w->config);
-    json_decref(w->arms);
 }
 
-static icd_status open_run(worker *w)
+icd_status icd_i_worker_open(icd_worker *w)
 {
     icd_status status = ICD_OK;
     char path[1024];
@@ -263,7 +243,6 @@ static icd_status open_run(worker *w)
     ICD_TRY(icd_model_open(w->ctx, path, &w->model));
     ICD_TRY(read_input(w));
     ICD_TRY(read_layout(w));
-    ICD_TRY(build_arms(w));
 done:
     return status;
 }
@@ -271,20 +250,23 @@ done:
 icd_status icd_measure_run(icd_ctx *ctx, const char *dir)
 {
     icd_status status = ICD_OK;
-    worker w = {.ctx = ctx, .dir = dir};
+    icd_worker w = {.ctx = ctx, .dir = dir};
     icd_samples *samples = NULL;
+    json_t *arms = NULL;
     char path[1024];
-    ICD_TRY(open_run(&w));
+    ICD_TRY(icd_i_worker_open(&w));
+    path_of(&w, "arms.json", path);
+    ICD_TRY(icd_i_json_read(ctx, path, &arms));
+    ICD_TRY(icd_i_worker_build(&w, json_object_get(arms, "arms")));
     icd_measure_opts opts = w.config->measure;
     opts.repeats = w.config->pipeline.repeats;
     opts.warmup_iter = w.config->pipeline.warmup_iter;
-    ICD_TRY(icd_measure_arms(ctx, w.arm,
-                             (int64_t)json_array_size(json_object_get(w.arms, "arms")),
-                             &opts, &samples));
+    ICD_TRY(icd_measure_arms(ctx, w.arm, w.arms, &opts, &samples));
     path_of(&w, "samples.csv", path);
     ICD_TRY(icd_samples_write(ctx, samples, path));
 done:
     icd_samples_free(ctx, samples);
-    release(&w);
+    icd_i_worker_release(&w);
+    json_decref(arms);
     return status;
 }

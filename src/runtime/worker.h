@@ -1,0 +1,46 @@
+/**
+ * @file worker.h
+ * The measuring process: the arms that a run directory describes, rebuilt from its files.
+ */
+#ifndef ICD_RUNTIME_WORKER_H
+#define ICD_RUNTIME_WORKER_H
+
+#include "runtime/job.h"
+
+#include "base/npz.h"
+
+typedef struct icd_worker_arm {
+    icd_runner *runner;
+    const icd_batch *batch;
+} icd_worker_arm;
+
+typedef struct icd_worker {
+    icd_ctx *ctx;
+    const char *dir;
+    icd_config *config;
+    icd_model *model;
+    const icd_linear *list;
+    int64_t linears;
+    icd_layout *layout;    /**< masks and int8 weights, identity orders */
+    icd_quantized **quant; /**< [linears] */
+    icd_array ids, lengths, rows;
+    icd_batch batch;
+    icd_worker_arm *self;
+    icd_arm *arm;
+    int64_t arms;
+} icd_worker;
+
+/** Model, input, masks and int8 weights of a run directory. `w` is zeroed but for ctx and
+ * dir; release it also after an error. */
+icd_status icd_i_worker_open(icd_worker *w);
+
+/** The layout of an arm: {"kernels": {LINEAR: {"kind", "granule"}}, "orders": {GROUP:
+ * [...]}}. */
+icd_status icd_i_worker_layout(icd_worker *w, const json_t *row, icd_layout **out);
+
+/** Builds the arms of a list as in arms.json, which must outlive the worker. */
+icd_status icd_i_worker_build(icd_worker *w, const json_t *list);
+
+void icd_i_worker_release(icd_worker *w);
+
+#endif
