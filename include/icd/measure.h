@@ -144,6 +144,23 @@ typedef struct icd_summary {
 icd_status icd_samples_summary(icd_ctx *ctx, const icd_samples *samples, const char *arm,
                                int64_t seed, icd_summary *out);
 
+/** Mean of ln t, for comparisons across measurements that were not interleaved. */
+typedef struct icd_log_mean {
+    double mean, se; /**< of ln(ms), or of ln(ms / ms of the reference) block by block */
+    int64_t count;   /**< blocks, or batches of blocks that remember each other */
+} icd_log_mean;
+
+/** @param reference [in] arm whose time each block is divided by; NULL: none */
+icd_status icd_samples_log_mean(icd_ctx *ctx, const icd_samples *samples, const char *arm,
+                                const char *reference, icd_log_mean *out);
+
+/**
+ * Measurement b against measurement a: a share like icd_comparison.delta with its 95 %
+ * interval by Welch's t on ln t; the verdict's band is +-1 %.
+ */
+void icd_log_mean_compare(const icd_log_mean *a, const icd_log_mean *b,
+                          icd_comparison *out);
+
 /** How all arms together changed while they were measured. */
 typedef struct icd_drift {
     double change, low, high; /**< share over the whole measurement: .03 = 3 % slower */

@@ -200,3 +200,51 @@ icd_status icd_samples_drift(icd_ctx *ctx, const icd_samples *s, icd_drift *out)
     icd_i_free(ctx, t);
     return ICD_OK;
 }
+
+icd_status icd_samples_log_mean(icd_ctx *ctx, const icd_samples *s, const char *arm,
+                                const char *reference, icd_log_mean *out)
+{
+    icd_status status = ICD_OK;
+    double *x = NULL;
+    int64_t a = 0, r = -1, n = s->blocks;
+    *out = (icd_log_mean){0};
+    ICD_TRY(find_arm(ctx, s, arm, &a));
+    if (reference) ICD_TRY(find_arm(ctx, s, reference, &r));
+    ICD_TRY(ICD_ALLOC(ctx, 2 * n, &x));
+    for (int64_t b = 0; b < n; b++) {
+        double whole = r < 0 ? 1 : s->lat_ms[b * s->arms + r];
+        x[b] = log(s->lat_ms[b * s->arms + a] / whole);
+    }
+    int64_t count = icd_i_batch(x, n, BATCHES, x + n);
+    out->mean = icd_i_mean(x, n);
+    out->se = icd_i_sd(x + n, count) / sqrt((double)count);
+    out->count = count;
+done:
+    icd_i_free(ctx, x);
+    return status;
+}
+
+/* Welch-Satterthwaite. */
+static double welch_df(const icd_log_mean *a, const icd_log_mean *b)
+{
+    double va = a->se * a->se, vb = b->se * b->se;
+    double below =
+        va * va / fmax((double)a->count - 1, 1) + vb * vb / fmax((double)b->count - 1, 1);
+    return below > 0 ? fmax((va + vb) * (va + vb) / below, 1) : 1;
+}
+
+void icd_log_mean_compare(const icd_log_mean *a, const icd_log_mean *b,
+                          icd_comparison *out)
+{
+    double change = b->mean - a->mean, se = hypot(a->se, b->se);
+    double half = icd_i_student_quantile(.975, welch_df(a, b)) * se;
+    *out = (icd_comparison){.delta = expm1(change),
+                            .low = expm1(change - half),
+                            .high = expm1(change + half),
+                            .hedges_g = NAN,
+                            .p_value = NAN,
+                            .p_wilcoxon = NAN,
+                            .delta_cycles = NAN,
+                            .blocks = a->count < b->count ? a->count : b->count};
+    out->verdict = judge(out);
+}

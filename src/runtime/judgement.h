@@ -29,8 +29,15 @@ icd_job_arm *icd_i_arm_find(icd_job *job, const char *name);
 typedef struct icd_prediction {
     double live, bytes;     /**< ratios; NaN: no such arms */
     double time, low, high; /**< ratio of times with its 95 % interval; NaN: no model */
+    const char *advice;     /**< "do not bother", "measure it", "worth it" */
 } icd_prediction;
+
+/** Without a cost model of this machine (measure.cost_model) the time lies between
+ * following the live granules wholly and not at all: that is then the interval. */
 icd_status icd_i_predict(icd_job *job, icd_prediction *out);
+
+/** The lines of an ending without samples: what is expected, and whether to bother. */
+icd_status icd_i_verdict_untimed(icd_job *job);
 
 /** Fills job->evidence and job->gate from samples, readings and quality scores. */
 icd_status icd_i_judge(icd_job *job, const icd_comparison *latency);

@@ -290,11 +290,12 @@ static json_t *prediction(icd_job *job)
     if (job->samples)
         icd_samples_compare(job->ctx, job->samples, "linear", "iterative",
                             job->config->measure.seed, &c);
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s?}", "live_ratio", real(p.live),
-                     "bytes_ratio", real(p.bytes), "time_ratio", real(p.time), "time_low",
-                     real(p.low), "time_high", real(p.high), "measured_ratio",
-                     real(1 + c.delta), "measured_low", real(1 + c.low), "measured_high",
-                     real(1 + c.high), "cost_model", job->config->measure.cost_model);
+    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s?}", "advice", p.advice,
+                     "live_ratio", real(p.live), "bytes_ratio", real(p.bytes),
+                     "time_ratio", real(p.time), "time_low", real(p.low), "time_high",
+                     real(p.high), "measured_ratio", real(1 + c.delta), "measured_low",
+                     real(1 + c.low), "measured_high", real(1 + c.high), "cost_model",
+                     job->config->measure.cost_model);
 }
 
 /* How the clocks stood, and whether the samples drifted. */

@@ -29,6 +29,14 @@ icd_job_arm *icd_i_arm_find(icd_job *job, const char *name)
     return NULL;
 }
 
+/* Within 1 % two arms count as the same: where not even the near end of the interval is
+ * beyond that, nothing can be gained. */
+static const char *advise(double low, double high)
+{
+    if (!(low < .99)) return "do not bother";
+    return high < .99 ? "worth it" : "measure it";
+}
+
 icd_status icd_i_predict(icd_job *job, icd_prediction *out)
 {
     icd_status status = ICD_OK;
@@ -37,16 +45,21 @@ icd_status icd_i_predict(icd_job *job, icd_prediction *out)
     const char *path = job->config->measure.cost_model;
     const icd_job_arm *linear = icd_i_arm_find(job, "linear"),
                       *iterative = icd_i_arm_find(job, "iterative");
-    *out = (icd_prediction){NAN, NAN, NAN, NAN, NAN};
+    *out = (icd_prediction){NAN, NAN, NAN, NAN, NAN, ""};
     if (!linear || !iterative) return ICD_OK;
     ICD_TRY(icd_i_arm_cost(job, linear->layout, &a));
     ICD_TRY(icd_i_arm_cost(job, iterative->layout, &b));
     if (a.live > 0) out->live = (double)b.live / (double)a.live;
     if (a.bytes > 0) out->bytes = (double)b.bytes / (double)a.bytes;
-    if (!path) return ICD_OK;
-    ICD_TRY(icd_i_cost_model_read(job->ctx, path, &model));
-    icd_i_cost_model_ratio(&model, (double)a.bytes, (double)b.bytes, &out->time,
-                           &out->low, &out->high);
+    if (path) {
+        ICD_TRY(icd_i_cost_model_read(job->ctx, path, &model));
+        icd_i_cost_model_ratio(&model, (double)a.bytes, (double)b.bytes, &out->time,
+                               &out->low, &out->high);
+    } else {
+        out->low = fmin(out->live, 1);
+        out->high = fmax(out->live, 1);
+    }
+    out->advice = advise(out->low, out->high);
 done:
     return status;
 }

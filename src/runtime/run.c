@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "measure/costmodel.h"
 
 #include <icd/report.h>
 
@@ -109,15 +110,16 @@ static icd_status run_with_retries(icd_job *job, int i)
     return status;
 }
 
-/* Stages after which the run of this kind is complete. */
+/* Stages after which the run of this kind is complete; a dry run needs no exactness. */
 static int last_stage(const icd_job *job)
 {
-    return job->opts.dry_run || job->opts.no_measure ? MEASURE - 1 : MEASURE;
+    if (job->opts.dry_run) return MEASURE - 2;
+    return job->opts.no_measure ? MEASURE - 1 : MEASURE;
 }
 
 static icd_status save_state(icd_job *job, int done)
 {
-    if (done <= job->state.stage) return ICD_OK;
+    if (done <= job->state.stage || job->opts.dry_run) return ICD_OK;
     job->state.stage = done;
     return icd_i_rundir_write_state(job->ctx, job->dir, &job->state);
 }
@@ -155,30 +157,6 @@ done:
     return status;
 }
 
-/* Lines for the endings that have no measurement. */
-static void lines_without_samples(icd_job *job)
-{
-    double linear = 0, iterative = 0;
-    for (int64_t i = 0; i < job->axes; i++)
-        if (job->axis[i].local) {
-            linear += job->axis[i].stats.start.touched;
-            iterative += job->axis[i].stats.score.touched;
-        }
-    if (job->outcome == ICD_OUTCOME_ROLLED_BACK)
-        snprintf(job->verdict[0], sizeof job->verdict[0],
-                 "ROLLED BACK to pi_prev before anything was timed: %.180s", job->cause);
-    else
-        snprintf(job->verdict[0], sizeof job->verdict[0],
-                 "%s: nothing was timed, so pi_prev stays active",
-                 job->outcome == ICD_OUTCOME_DRY_RUN ? "DRY RUN" : "NOT MEASURED");
-    if (linear > 0)
-        snprintf(
-            job->verdict[1], sizeof job->verdict[1],
-            "MODELLED: live granules %+.1f %% with pi1 against pi0; a tile kernel's time "
-            "follows them, a dense one's does not",
-            100 * (iterative / linear - 1));
-}
-
 /* From here on the run ends in REPORTED whatever happened before. */
 static icd_status finish(icd_job *job, icd_status status)
 {
@@ -189,8 +167,7 @@ static icd_status finish(icd_job *job, icd_status status)
         icd_ctx_clear(job->ctx);
     }
     icd_samples *samples = job->samples;
-    status = samples ? icd_i_verdict(job) : ICD_OK;
-    if (status == ICD_OK && !samples) lines_without_samples(job);
+    status = samples ? icd_i_verdict(job) : icd_i_verdict_untimed(job);
     if (job->outcome == ICD_OUTCOME_ROLLED_BACK) reach(job, "ROLLBACK");
     reach(job, "REPORTED");
     double from = icd_i_ctx_now(job->ctx);
@@ -267,6 +244,14 @@ done:
     return status;
 }
 
+/* A cost model that cannot be read is better known before anything is measured. */
+static icd_status check_cost_model(icd_job *job)
+{
+    icd_cost_model model;
+    const char *path = job->config->measure.cost_model;
+    return path ? icd_i_cost_model_read(job->ctx, path, &model) : ICD_OK;
+}
+
 static icd_outcome wanted_outcome(const icd_run_opts *opts, const icd_config *config)
 {
     if (opts->dry_run) return ICD_OUTCOME_DRY_RUN;
@@ -280,13 +265,20 @@ static icd_status run(icd_ctx *ctx, const icd_config *config, const char *out_di
 {
     icd_status status = ICD_OK;
     icd_job job = {.ctx = ctx, .config = config};
+    icd_config quick;
     *out = NULL;
     if (opts) job.opts = *opts;
     job.outcome = wanted_outcome(&job.opts, config);
     reach(&job, "READY");
     ICD_TRY(icd_i_rundir_open(ctx, out_dir, &job.dir));
     ICD_TRY(icd_i_stage_open(&job));
+    ICD_TRY(check_cost_model(&job));
     ICD_TRY(prepare(&job, resume));
+    if (job.opts.dry_run) { /* quick orders are enough to say whether it is worth it */
+        quick = *config;
+        quick.solver.effort = ICD_EFFORT_LOW;
+        job.config = &quick;
+    }
     ICD_TRY(finish(&job, run_stages(&job)));
     ICD_TRY(summarize(&job, out));
     if (job.opts.gate) status = icd_i_gates_check(&job);

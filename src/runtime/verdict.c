@@ -167,3 +167,55 @@ icd_status icd_i_verdict(icd_job *job)
 done:
     return status;
 }
+
+/* A dry run has layouts, but nobody built its arms. */
+static icd_status arms_of_dry_run(icd_job *job)
+{
+    bool ready = job->opts.dry_run && job->layout && job->arms == 0 &&
+                 job->outcome == ICD_OUTCOME_DRY_RUN;
+    return ready ? icd_i_arms_make(job) : ICD_OK;
+}
+
+/* "time -31.0 % [-33.0, -29.0]", or what may be said without a model of this machine. */
+static void expected_words(const icd_prediction *p, char out[160])
+{
+    if (isfinite(p->time))
+        snprintf(out, 160, "time %+.1f %% [%+.1f, %+.1f] by the cost model",
+                 100 * (p->time - 1), 100 * (p->low - 1), 100 * (p->high - 1));
+    else
+        snprintf(out, 160,
+                 "time between %+.1f and %+.1f %% (no cost model of this machine: see "
+                 "`icd calibrate`)",
+                 100 * (p->low - 1), 100 * (p->high - 1));
+}
+
+icd_status icd_i_verdict_untimed(icd_job *job)
+{
+    char expected[160];
+    icd_prediction p;
+    icd_status status = arms_of_dry_run(job);
+    if (status == ICD_OK) status = icd_i_predict(job, &p);
+    if (status != ICD_OK) return status;
+    bool dry = job->outcome == ICD_OUTCOME_DRY_RUN;
+    if (job->outcome == ICD_OUTCOME_ROLLED_BACK)
+        snprintf(job->verdict[0], sizeof job->verdict[0],
+                 "ROLLED BACK to pi_prev before anything was timed: %.180s", job->cause);
+    else if (dry && job->layout && !icd_i_arm_find(job, "iterative"))
+        snprintf(job->verdict[0], sizeof job->verdict[0],
+                 "DRY RUN: do not bother; no linear is masked, so no order skips "
+                 "anything");
+    else if (dry && *p.advice)
+        snprintf(job->verdict[0], sizeof job->verdict[0],
+                 "DRY RUN: %s; nothing was timed, so pi_prev stays active", p.advice);
+    else
+        snprintf(job->verdict[0], sizeof job->verdict[0],
+                 "%s: nothing was timed, so pi_prev stays active",
+                 dry ? "DRY RUN" : "NOT MEASURED");
+    if (!isfinite(p.live)) return ICD_OK;
+    expected_words(&p, expected);
+    snprintf(
+        job->verdict[1], sizeof job->verdict[1],
+        "MODELLED: live granules %+.1f %%, bytes %+.1f %% with pi1%s against pi0; %s",
+        100 * (p.live - 1), 100 * (p.bytes - 1), dry ? " (quick orders)" : "", expected);
+    return ICD_OK;
+}
