@@ -239,6 +239,16 @@ static icd_status note_worst(comparer *c, const char *arm, const icd_comparison 
         100 * c->opts.max_regression);
 }
 
+/* What was not measured is no pass. */
+static icd_status note_missing(comparer *c, const char *arm)
+{
+    if (c->regression) return ICD_OK;
+    c->regression = true;
+    c->worst_delta = -1;
+    return icd_i_text_printf(c->ctx, &c->worst,
+                             "%s is in the baseline, but was not measured", arm);
+}
+
 /* Beyond what is allowed, and surely not by chance: the interval excludes zero. */
 static icd_status baseline_row(comparer *c, const json_t *row, json_t *rows)
 {
@@ -254,7 +264,7 @@ static icd_status baseline_row(comparer *c, const json_t *row, json_t *rows)
     if (icd_samples_find(run->samples, arm) < 0) {
         json_array_append_new(rows,
                               json_pack("{s:s,s:s}", "arm", arm, "result", "missing"));
-        return ICD_OK;
+        return note_missing(c, arm);
     }
     ICD_TRY(icd_samples_log_mean(c->ctx, run->samples, arm, reference, &now));
     icd_log_mean_compare(&then, &now, &d);
