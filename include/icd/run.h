@@ -27,6 +27,8 @@ typedef struct icd_pipeline_opts {
                          "unlocked" */
     int64_t warmup_iter;
     int32_t retries; /**< of a stage that failed in a transient way */
+    icd_strings ablation; /**< arms beside the usual: identity, metis, true-axes,
+                               block-tiles, block-quality */
 } icd_pipeline_opts;
 
 /** Section `model`. */

@@ -145,8 +145,8 @@ static icd_status open_groups(calibrator *c)
     {
         group *g = &c->group[c->groups++];
         *g = (group){.name = name, .granule = 4};
-        for (int64_t i = 0; i < c->worker.layout->count; i++) {
-            const icd_layout_entry *e = &c->worker.layout->entry[i];
+        for (int64_t i = 0; i < c->worker.model[0].layout->count; i++) {
+            const icd_layout_entry *e = &c->worker.model[0].layout->entry[i];
             if (strcmp(e->group, name) != 0) continue;
             g->weight += (double)(e->rows * e->cols);
             const json_t *kernel = json_object_get(

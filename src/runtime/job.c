@@ -1,5 +1,5 @@
 /* A run in progress: opening what every stage needs, and letting go of everything. */
-#include "runtime/job.h"
+#include "runtime/variant.h"
 
 #include "base/file.h"
 
@@ -67,7 +67,10 @@ void icd_i_job_free(icd_job *job)
 {
     icd_ctx *ctx = job->ctx;
     const icd_linear *list = job->linears ? job->linear[0].linear : NULL;
-    for (int64_t i = 0; i < job->arms; i++) icd_i_layout_free(ctx, job->arm[i].layout);
+    for (int64_t i = 0; i < job->arms; i++) {
+        icd_i_layout_free(ctx, job->arm[i].layout);
+        icd_i_variant_free(job->arm[i].variant);
+    }
     icd_samples_free(ctx, job->samples);
     json_decref(job->readings);
     json_decref(job->root_cause);

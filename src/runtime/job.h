@@ -58,9 +58,10 @@ typedef struct icd_job_input {
 typedef struct icd_job_arm {
     const char *name, *role;
     icd_layout *layout;
+    struct icd_variant *variant; /**< its own model; NULL: the loop's */
 } icd_job_arm;
 
-enum { ICD_ARMS_MAX = 9, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 12 };
+enum { ICD_ARMS_MAX = 16, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 20 };
 enum { ICD_EVIDENCE_MAX = 6, ICD_GATES_MAX = 6 };
 
 /** One equality that must hold. */

@@ -16,6 +16,11 @@ static const icd_option PIPELINE[] = {
      1e6, NULL, "steps", "steps of every arm before the first sample"},
     {"retries", offsetof(icd_pipeline_opts, retries), ICD_OPTION_INT, "1", 0, 10, NULL,
      NULL, "retries of a stage that failed in a transient way"},
+    {"ablation", offsetof(icd_pipeline_opts, ablation), ICD_OPTION_LIST, NULL, 0, 0,
+     "identity|metis|true-axes|block-tiles|block-quality", NULL,
+     "arms beside the usual: columns as in the checkpoint, METIS on W', only orders that "
+     "a "
+     "true axis carries, block masks with as many live tiles or as much saliency kept"},
 };
 
 static const icd_option MODEL[] = {

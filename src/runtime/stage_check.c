@@ -1,5 +1,5 @@
 /* check: a permuted model must equal its own unpermuted self before anything is timed. */
-#include "runtime/job.h"
+#include "runtime/variant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,25 +57,60 @@ done:
     return status;
 }
 
-/* Every other arm against linear: same weights, same masks, so the same numbers. */
-static icd_status check_arms(icd_job *job, const float *linear, int32_t dtype,
-                             int64_t tokens, int64_t width)
+/* What an arm must equal: linear; a model of its own its dense, unpermuted self. */
+static icd_status reference(icd_job *job, const icd_job_arm *arm, const float *linear,
+                            int32_t dtype, float **own, const float **expected)
 {
     icd_status status = ICD_OK;
+    icd_layout *plain = NULL;
+    int64_t tokens, width;
+    *own = NULL;
+    *expected = linear;
+    if (!arm->variant) return ICD_OK;
+    ICD_TRY(icd_i_layout_copy(job->ctx, arm->layout, &plain));
+    for (int64_t i = 0; i < plain->count; i++) {
+        icd_perm_free(job->ctx, plain->entry[i].order);
+        plain->entry[i].order = NULL;
+        plain->entry[i].kernel = ICD_KERNEL_DENSE;
+    }
+    ICD_TRY(infer(job, arm->variant->model, plain, dtype, own, &tokens, &width));
+    *expected = *own;
+done:
+    icd_i_layout_free(job->ctx, plain);
+    return status;
+}
+
+static icd_status check_arm(icd_job *job, const icd_job_arm *arm, const float *linear,
+                            int32_t dtype)
+{
+    icd_status status = ICD_OK;
+    float *hidden = NULL, *own = NULL;
+    const float *expected = NULL;
+    int64_t tokens = 0, width = 0;
+    const icd_model *model = arm->variant ? arm->variant->model : job->transformed;
+    icd_job_check check = {.bound = dtype == ICD_RUN_INT8 ? BOUND_INT8 : BOUND_F32,
+                           .min_cosine = COSINE_INT8};
+    snprintf(check.what, sizeof check.what, "%s against %s, %s", arm->name,
+             arm->variant ? "its own unpermuted self" : "linear",
+             dtype == ICD_RUN_INT8 ? "int8" : "f32");
+    ICD_TRY(reference(job, arm, linear, dtype, &own, &expected));
+    ICD_TRY(infer(job, model, arm->layout, dtype, &hidden, &tokens, &width));
+    icd_i_difference(expected, hidden, tokens, width, &check.max_rel, &check.cosine);
+    record(job, check);
+done:
+    icd_i_free(job->ctx, hidden);
+    icd_i_free(job->ctx, own);
+    return status;
+}
+
+/* Same weights, same masks, so the same numbers. */
+static icd_status check_arms(icd_job *job, const float *linear, int32_t dtype)
+{
     for (int64_t i = 1; i < job->arms; i++) {
-        float *hidden = NULL;
-        icd_job_check check = {.bound = dtype == ICD_RUN_INT8 ? BOUND_INT8 : BOUND_F32,
-                               .min_cosine = COSINE_INT8};
         if (!strcmp(job->arm[i].name, "linear A/A")) continue;
-        snprintf(check.what, sizeof check.what, "%s against linear, %s", job->arm[i].name,
-                 dtype == ICD_RUN_INT8 ? "int8" : "f32");
         icd_i_progress(job->ctx, "check", i, job->arms);
-        status = infer(job, job->transformed, job->arm[i].layout, dtype, &hidden, &tokens,
-                       &width);
+        icd_status status = check_arm(job, &job->arm[i], linear, dtype);
         if (status != ICD_OK) return status;
-        icd_i_difference(linear, hidden, tokens, width, &check.max_rel, &check.cosine);
-        record(job, check);
-        icd_i_free(job->ctx, hidden);
     }
     return ICD_OK;
 }
@@ -92,7 +127,7 @@ icd_status icd_i_stage_check(icd_job *job)
     ICD_TRY(infer(job, job->transformed, job->arm[0].layout, dtype, &linear, &tokens,
                   &width));
     icd_i_difference(dense, linear, tokens, width, &max_rel, &job->cosine_vs_dense);
-    ICD_TRY(check_arms(job, linear, dtype, tokens, width));
+    ICD_TRY(check_arms(job, linear, dtype));
 done:
     icd_i_free(job->ctx, dense);
     icd_i_free(job->ctx, linear);

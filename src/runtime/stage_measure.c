@@ -1,6 +1,6 @@
 /* measure: the arms are described in the run directory, and a process of its own builds
    and times them, so that nothing the run did before lies in its caches or heap. */
-#include "runtime/job.h"
+#include "runtime/variant.h"
 
 #include "base/file.h"
 #include "base/npz.h"
@@ -26,10 +26,20 @@ static json_t *order_json(const icd_perm *order)
     return list;
 }
 
+/* Where the model of an arm is stored: "model", or "model.NAME" for one of its own. */
+static void model_folder(const icd_job_arm *arm, char out[64])
+{
+    snprintf(out, 64, arm->variant ? "model.%s" : "model", arm->name);
+    for (char *c = out; *c; c++)
+        if (*c == ' ') *c = '-';
+}
+
 /* Linears of a group share their order: it is written once. */
 static json_t *arm_json(const icd_job_arm *arm)
 {
     json_t *kernels = json_object(), *orders = json_object();
+    char folder[64];
+    model_folder(arm, folder);
     for (int64_t i = 0; i < arm->layout->count; i++) {
         const icd_layout_entry *e = &arm->layout->entry[i];
         json_object_set_new(
@@ -38,8 +48,8 @@ static json_t *arm_json(const icd_job_arm *arm)
         if (e->order && !json_object_get(orders, e->group))
             json_object_set_new(orders, e->group, order_json(e->order));
     }
-    return json_pack("{s:s,s:s,s:o,s:o}", "name", arm->name, "role", arm->role, "kernels",
-                     kernels, "orders", orders);
+    return json_pack("{s:s,s:s,s:s,s:o,s:o}", "name", arm->name, "role", arm->role,
+                     "model", folder, "kernels", kernels, "orders", orders);
 }
 
 static icd_status write_arms(icd_job *job)
@@ -55,7 +65,7 @@ static icd_status write_arms(icd_job *job)
     return status;
 }
 
-/* input.npz: the batch that is timed; masks.npz: what may be skipped. */
+/* input.npz: the batch that is timed. */
 static icd_status write_input(icd_job *job)
 {
     const char *path = icd_i_job_path(job, "input.npz");
@@ -69,25 +79,50 @@ static icd_status write_input(icd_job *job)
                  : icd_i_npz_write(job->ctx, path, &rows, 1);
 }
 
-static icd_status write_masks(icd_job *job)
+/* masks.npz, masks.NAME.npz: what may be skipped, and the rows of a block of every mask.
+ */
+static icd_status write_masks(icd_job *job, const icd_layout *layout, const char *folder)
 {
     icd_status status = ICD_OK;
     icd_npz_member *member = NULL;
-    int32_t count = 0;
-    const char *path = icd_i_job_path(job, "masks.npz");
-    static const int64_t NOTHING = 0;
+    int64_t *vector = NULL;
+    int32_t count = 1;
+    char name[96];
+    snprintf(name, sizeof name, "masks%s.npz", folder + strlen("model"));
+    const char *path = icd_i_job_path(job, name);
     if (!path) return ICD_ENOMEM;
-    ICD_TRY(ICD_ALLOC(job->ctx, job->layout->count + 1, &member));
-    member[count++] = (icd_npz_member){"icd_masks", 'i', 8, 1, {1}, &NOTHING};
-    for (int64_t i = 0; i < job->layout->count; i++) {
-        const icd_layout_entry *e = &job->layout->entry[i];
-        if (e->mask)
-            member[count++] = (icd_npz_member){
-                e->linear, 'u', 8, 2, {e->mask->blocks, e->mask->words}, e->mask->bits};
+    ICD_TRY(ICD_ALLOC(job->ctx, layout->count + 1, &member));
+    ICD_TRY(ICD_ALLOC(job->ctx, layout->count, &vector));
+    for (int64_t i = 0; i < layout->count; i++) {
+        const icd_layout_entry *e = &layout->entry[i];
+        if (!e->mask) continue;
+        vector[i] = e->mask->vector;
+        member[count++] = (icd_npz_member){
+            e->linear, 'u', 8, 2, {e->mask->blocks, e->mask->words}, e->mask->bits};
     }
+    member[0] = (icd_npz_member){"icd_masks", 'i', 8, 1, {layout->count}, vector};
     ICD_TRY(icd_i_npz_write(job->ctx, path, member, count));
 done:
     icd_i_free(job->ctx, member);
+    icd_i_free(job->ctx, vector);
+    return status;
+}
+
+/* The loop's model was written by the transform; the others are written here. */
+static icd_status write_models(icd_job *job)
+{
+    icd_status status = write_masks(job, job->layout, "model");
+    for (int64_t i = 0; status == ICD_OK && i < job->arms; i++) {
+        const icd_variant *v = job->arm[i].variant;
+        char folder[64];
+        if (!v) continue;
+        model_folder(&job->arm[i], folder);
+        status = write_masks(job, v->layout, folder);
+        const char *path = icd_i_job_path(job, folder);
+        if (status == ICD_OK && path)
+            status = icd_model_write(job->ctx, v->model, icd_model_path(job->checkpoint),
+                                     path);
+    }
     return status;
 }
 
@@ -164,7 +199,7 @@ icd_status icd_i_stage_measure(icd_job *job)
     ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, "meters.json"));
     ICD_TRY(write_arms(job));
     ICD_TRY(write_input(job));
-    ICD_TRY(write_masks(job));
+    ICD_TRY(write_models(job));
     if (job->opts.worker)
         ICD_TRY(run_worker(job));
     else

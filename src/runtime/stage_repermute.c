@@ -70,15 +70,24 @@ static icd_status solve_group(icd_job *job, icd_job_axis *axis)
     return status == ICD_OK ? scatter(job, &axis->perm, axis->granule) : status;
 }
 
+/* N:M keeps its columns in groups of M, each with N survivors: no order of the groups
+   leaves out a granule, so there is nothing to solve. */
+static bool in_groups(const icd_job *job, const char *group)
+{
+    for (int64_t i = 0; i < job->linears; i++)
+        if (!strcmp(job->linear[i].linear->group, group) && job->linear[i].s.unit > 1)
+            return true;
+    return false;
+}
+
 /* Adds the axis of a group once, with its sets and its W'. */
 static icd_status add_group(icd_job *job, const icd_linear *linear, icd_job_axis **out)
 {
     icd_access *sets = NULL;
-    *out = icd_i_axis_find(job, linear->group, true);
-    if (*out) {
-        *out = NULL;
+    const icd_layout_entry *entry = icd_i_layout_get(job->layout, linear->name);
+    *out = NULL;
+    if (icd_i_axis_find(job, linear->group, true) || in_groups(job, linear->group))
         return ICD_OK;
-    }
     icd_status status = group_sets(job, linear->group, input_frame(job, linear), &sets);
     if (status != ICD_OK || !sets) return status;
     status = icd_i_axis_add(job, linear->group, true, out);
@@ -87,7 +96,7 @@ static icd_status add_group(icd_job *job, const icd_linear *linear, icd_job_axis
         return status;
     }
     (*out)->sets = sets;
-    (*out)->granule = icd_i_layout_get(job->layout, linear->name)->granule;
+    (*out)->granule = entry->granule;
     return icd_i_axis_build_w(job, *out);
 }
 

@@ -50,14 +50,12 @@ done:
     return status;
 }
 
-/* The V of the stored mask follows from its number of blocks, which the settings must
- * explain. */
-static icd_status read_mask(icd_worker *w, icd_npz *npz, icd_layout_entry *e)
+/* `icd_masks` holds the rows of a block of every mask, in the order of the linears. */
+static icd_status read_mask(icd_worker *w, icd_npz *npz, int32_t vector,
+                            icd_layout_entry *e)
 {
     icd_status status = ICD_OK;
     icd_array bits = {0};
-    const icd_sparsity_opts *s = &w->config->sparsity;
-    int32_t vector = s->type == ICD_S_HDS ? s->vector : 1;
     if (!icd_i_npz_has(npz, e->linear)) return ICD_OK;
     ICD_TRY(icd_i_npz_get(w->ctx, npz, e->linear, &bits));
     ICD_TRY(icd_i_mask_new(w->ctx, e->rows, e->cols, vector, &e->mask));
@@ -71,50 +69,91 @@ done:
     return status;
 }
 
-static icd_status quantize(icd_worker *w, int64_t i, icd_layout_entry *e)
+static icd_status quantize(icd_worker *w, icd_worker_model *m, int64_t i,
+                           icd_layout_entry *e)
 {
     icd_status status = ICD_OK;
     float *weights = NULL;
     icd_transform_meta meta;
-    ICD_TRY(icd_model_tensor_f32(w->ctx, w->model, w->list[i].tensor, &weights));
+    ICD_TRY(icd_model_tensor_f32(w->ctx, m->model, w->list[i].tensor, &weights));
     icd_matrix matrix = {e->linear, weights, e->rows, e->cols};
     ICD_TRY(
-        icd_apply_quant(w->ctx, &matrix, NULL, &w->config->quant, &w->quant[i], &meta));
-    e->quant = w->quant[i];
+        icd_apply_quant(w->ctx, &matrix, NULL, &w->config->quant, &m->quant[i], &meta));
+    e->quant = m->quant[i];
 done:
     icd_mem_free(w->ctx, weights);
     return status;
 }
 
-static icd_status read_layout(icd_worker *w)
+static icd_status fill_layout(icd_worker *w, icd_worker_model *m, icd_npz *npz,
+                              const icd_array *vectors)
 {
     icd_status status = ICD_OK;
-    char path[1024];
-    icd_npz *npz = NULL;
-    path_of(w, "masks.npz", path);
-    ICD_TRY(icd_i_npz_open(w->ctx, path, &npz));
-    ICD_TRY(icd_runner_linears(w->ctx, w->model, &w->list, &w->linears));
-    ICD_TRY(ICD_ALLOC(w->ctx, w->linears, &w->quant));
-    ICD_TRY(icd_i_layout_new(w->ctx, &w->layout));
     for (int64_t i = 0; i < w->linears; i++) {
         const icd_linear *l = &w->list[i];
+        int64_t vector = icd_i_array_int(vectors, i);
+        if (vector < 1 || vector > INT32_MAX) vector = 1;
         icd_i_progress(w->ctx, "load", i, w->linears);
-        ICD_TRY(icd_i_layout_add(w->ctx, w->layout, l->name, l->group, l->rows, l->cols));
-        ICD_TRY(read_mask(w, npz, &w->layout->entry[i]));
-        ICD_TRY(quantize(w, i, &w->layout->entry[i]));
+        ICD_TRY(icd_i_layout_add(w->ctx, m->layout, l->name, l->group, l->rows, l->cols));
+        ICD_TRY(read_mask(w, npz, (int32_t)vector, &m->layout->entry[i]));
+        ICD_TRY(quantize(w, m, i, &m->layout->entry[i]));
     }
 done:
+    return status;
+}
+
+static icd_status read_layout(icd_worker *w, icd_worker_model *m)
+{
+    icd_status status = ICD_OK;
+    char name[96], path[1024];
+    icd_npz *npz = NULL;
+    icd_array vectors = {0};
+    snprintf(name, sizeof name, "masks%s.npz", m->folder + strlen("model"));
+    path_of(w, name, path);
+    ICD_TRY(icd_i_npz_open(w->ctx, path, &npz));
+    ICD_TRY(ICD_ALLOC(w->ctx, w->linears, &m->quant));
+    ICD_TRY(icd_i_layout_new(w->ctx, &m->layout));
+    ICD_TRY(icd_i_npz_get(w->ctx, npz, "icd_masks", &vectors));
+    if (vectors.kind != 'i' || vectors.count != w->linears)
+        status = damaged(w, path, "it does not belong to this model");
+    else
+        status = fill_layout(w, m, npz, &vectors);
+done:
+    icd_i_array_release(w->ctx, &vectors);
     icd_i_npz_close(w->ctx, npz);
+    return status;
+}
+
+/* Opens a stored model, once. */
+static icd_status take_model(icd_worker *w, const char *folder, icd_worker_model **out)
+{
+    char path[1024];
+    for (int64_t i = 0; i < w->models; i++)
+        if (!strcmp(w->model[i].folder, folder)) {
+            *out = &w->model[i];
+            return ICD_OK;
+        }
+    if (w->models == ICD_WORKER_MODELS || strncmp(folder, "model", 5) ||
+        strchr(folder, '/') || strlen(folder) >= sizeof w->model[0].folder)
+        return damaged(w, "arms.json", "an arm names no model of the run");
+    icd_worker_model *m = &w->model[w->models++];
+    snprintf(m->folder, sizeof m->folder, "%s", folder);
+    path_of(w, folder, path);
+    icd_status status = icd_model_open(w->ctx, path, &m->model);
+    if (status == ICD_OK && !w->list)
+        status = icd_runner_linears(w->ctx, m->model, &w->list, &w->linears);
+    if (status == ICD_OK) status = read_layout(w, m);
+    *out = m;
     return status;
 }
 
 /* The frame in which the input of a group stands in the stored model. */
 static uint64_t group_frame(const icd_worker *w, const char *group)
 {
+    const icd_model *model = w->model[0].model;
     for (int64_t i = 0; i < w->linears; i++)
-        if (!strcmp(w->list[i].group, group) &&
-            icd_model_axis(w->model, w->list[i].in_axis))
-            return icd_model_frame(w->model, w->list[i].in_axis);
+        if (!strcmp(w->list[i].group, group) && icd_model_axis(model, w->list[i].in_axis))
+            return icd_model_frame(model, w->list[i].in_axis);
     return ICD_FRAME_CHECKPOINT;
 }
 
@@ -163,11 +202,20 @@ static icd_status step(icd_ctx *ctx, void *self)
     return icd_runner_step(ctx, arm->runner, arm->batch, &out);
 }
 
+static icd_status model_of(icd_worker *w, const json_t *row, icd_worker_model **out)
+{
+    const char *folder = json_string_value(json_object_get(row, "model"));
+    return take_model(w, folder ? folder : "model", out);
+}
+
 icd_status icd_i_worker_layout(icd_worker *w, const json_t *row, icd_layout **out)
 {
     json_t *order = NULL, *orders = json_object_get(row, "orders");
     const char *group = NULL;
-    icd_status status = icd_i_layout_copy(w->ctx, w->layout, out);
+    icd_worker_model *m = NULL;
+    *out = NULL;
+    icd_status status = model_of(w, row, &m);
+    if (status == ICD_OK) status = icd_i_layout_copy(w->ctx, m->layout, out);
     if (status != ICD_OK) return status;
     read_kernels(json_object_get(row, "kernels"), *out);
     json_object_foreach(orders, group, order)
@@ -185,12 +233,14 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
 {
     icd_status status = ICD_OK;
     icd_layout *layout = NULL;
+    icd_worker_model *m = NULL;
     icd_runner_opts opts = w->config->runner;
     opts.dtype = w->config->quant.dtype == ICD_Q_INT8 ? ICD_RUN_INT8 : ICD_RUN_F32;
     opts.vector = w->config->kernel.vector;
+    ICD_TRY(model_of(w, row, &m));
     ICD_TRY(icd_i_worker_layout(w, row, &layout));
     ICD_TRY(
-        icd_runner_new(w->ctx, w->model, layout, &w->batch, &opts, &w->self[i].runner));
+        icd_runner_new(w->ctx, m->model, layout, &w->batch, &opts, &w->self[i].runner));
     w->self[i].batch = &w->batch;
     w->arm[i] =
         (icd_arm){json_string_value(json_object_get(row, "name")), step, &w->self[i]};
@@ -214,18 +264,23 @@ done:
     return status;
 }
 
+static void release_model(icd_worker *w, icd_worker_model *m)
+{
+    for (int64_t i = 0; m->quant && i < w->linears; i++)
+        icd_quantized_free(w->ctx, m->quant[i]);
+    icd_i_free(w->ctx, m->quant);
+    icd_i_layout_free(w->ctx, m->layout);
+    icd_model_free(w->ctx, m->model);
+}
+
 void icd_i_worker_release(icd_worker *w)
 {
     for (int64_t i = 0; w->self && i < w->arms; i++)
         icd_runner_free(w->ctx, w->self[i].runner);
-    for (int64_t i = 0; w->quant && i < w->linears; i++)
-        icd_quantized_free(w->ctx, w->quant[i]);
+    for (int64_t i = 0; i < w->models; i++) release_model(w, &w->model[i]);
     icd_i_free(w->ctx, w->self);
     icd_i_free(w->ctx, w->arm);
-    icd_i_free(w->ctx, w->quant);
-    icd_i_layout_free(w->ctx, w->layout);
-    icd_mem_free(w->ctx, (void *)w->list);
-    icd_model_free(w->ctx, w->model);
+    icd_mem_free(w->ctx, (void *)(uintptr_t)w->list);
     icd_i_array_release(w->ctx, &w->ids);
     icd_i_array_release(w->ctx, &w->lengths);
     icd_i_array_release(w->ctx, &w->rows);
@@ -236,13 +291,12 @@ icd_status icd_i_worker_open(icd_worker *w)
 {
     icd_status status = ICD_OK;
     char path[1024];
+    icd_worker_model *loop = NULL;
     path_of(w, "config.lock.json", path);
     ICD_TRY(icd_config_new(w->ctx, &w->config));
     ICD_TRY(icd_config_read(w->ctx, w->config, path));
-    path_of(w, "model", path);
-    ICD_TRY(icd_model_open(w->ctx, path, &w->model));
+    ICD_TRY(take_model(w, "model", &loop));
     ICD_TRY(read_input(w));
-    ICD_TRY(read_layout(w));
 done:
     return status;
 }

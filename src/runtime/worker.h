@@ -14,15 +14,26 @@ typedef struct icd_worker_arm {
     const icd_batch *batch;
 } icd_worker_arm;
 
+/** A stored model: the loop's in `model`, and those of arms that are models of their own.
+ */
+typedef struct icd_worker_model {
+    char folder[64]; /**< "model", "model.block-tiles"; masks in masks.npz,
+                        masks.block-tiles.npz */
+    icd_model *model;
+    icd_layout *layout;    /**< masks and int8 weights, identity orders */
+    icd_quantized **quant; /**< [linears] */
+} icd_worker_model;
+
+enum { ICD_WORKER_MODELS = 4 };
+
 typedef struct icd_worker {
     icd_ctx *ctx;
     const char *dir;
     icd_config *config;
-    icd_model *model;
+    icd_worker_model model[ICD_WORKER_MODELS];
+    int64_t models;
     const icd_linear *list;
     int64_t linears;
-    icd_layout *layout;    /**< masks and int8 weights, identity orders */
-    icd_quantized **quant; /**< [linears] */
     icd_array ids, lengths, rows;
     icd_batch batch;
     icd_worker_arm *self;
@@ -34,7 +45,8 @@ typedef struct icd_worker {
  * dir; release it also after an error. */
 icd_status icd_i_worker_open(icd_worker *w);
 
-/** The layout of an arm: {"kernels": {LINEAR: {"kind", "granule"}}, "orders": {GROUP:
+/** The layout of an arm: {"model": FOLDER, "kernels": {LINEAR: {"kind", "granule"}},
+ * "orders": {GROUP:
  * [...]}}. */
 icd_status icd_i_worker_layout(icd_worker *w, const json_t *row, icd_layout **out);
 

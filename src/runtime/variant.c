@@ -1,0 +1,389 @@
+#include "runtime/variant.h"
+
+#include <icd/nm.h>
+
+#include <string.h>
+
+/* A linear as the transforms see it: weights and calibration in the order of the permuted
+ * model. */
+typedef struct subject {
+    icd_matrix w;
+    icd_calibration cal;
+    float *weights, *x;
+    double *x_sq;
+} subject;
+
+static void release_subject(icd_ctx *ctx, subject *s)
+{
+    icd_mem_free(ctx, s->weights);
+    icd_i_free(ctx, s->x);
+    icd_i_free(ctx, s->x_sq);
+    *s = (subject){0};
+}
+
+/* x_sq and x were taken in the checkpoint's order. */
+static icd_status open_subject(icd_job *job, const icd_job_linear *l, subject *out)
+{
+    icd_status status = ICD_OK;
+    const icd_perm *order = icd_model_order(job->permuted, l->linear->in_axis);
+    int64_t n = l->linear->cols;
+    bool moved = order && order->n == n;
+    *out = (subject){0};
+    ICD_TRY(
+        icd_model_tensor_f32(job->ctx, job->permuted, l->linear->tensor, &out->weights));
+    ICD_TRY(ICD_ALLOC(job->ctx, n, &out->x_sq));
+    ICD_TRY(ICD_ALLOC(job->ctx, l->x_rows * n, &out->x));
+    for (int64_t c = 0; c < n; c++) {
+        int64_t from = moved ? order->old_of_new[c] : c;
+        out->x_sq[c] = l->x_sq[from];
+        for (int64_t r = 0; r < l->x_rows; r++) out->x[r * n + c] = l->x[r * n + from];
+    }
+    out->w = (icd_matrix){l->linear->name, out->weights, l->linear->rows, n};
+    out->cal = (icd_calibration){out->x_sq, out->x, l->x_rows};
+    return ICD_OK;
+done:
+    release_subject(job->ctx, out);
+    return status;
+}
+
+static uint64_t input_frame(const icd_job *job, const icd_linear *linear)
+{
+    return icd_model_axis(job->permuted, linear->in_axis)
+               ? icd_model_frame(job->permuted, linear->in_axis)
+               : ICD_FRAME_CHECKPOINT;
+}
+
+/* Linears i .. end - 1 read one input. */
+static int64_t group_end(const icd_job *job, int64_t i)
+{
+    int64_t end = i + 1;
+    while (end < job->linears &&
+           !strcmp(job->linear[end].linear->group, job->linear[i].linear->group))
+        end++;
+    return end;
+}
+
+/* Saliency of all rows that read one input, one matrix below the other. */
+static icd_status stack(icd_job *job, const subject *s, int64_t count,
+                        const icd_sparsity_opts *opts, float **out, int64_t *rows)
+{
+    icd_status status = ICD_OK;
+    int64_t cols = s[0].w.cols;
+    *rows = 0;
+    for (int64_t i = 0; i < count; i++) *rows += s[i].w.rows;
+    ICD_TRY(ICD_ALLOC(job->ctx, *rows * cols, out));
+    for (int64_t i = 0, at = 0; i < count; at += s[i++].w.rows)
+        ICD_TRY(
+            icd_sparsity_saliency(job->ctx, &s[i].w, &s[i].cal, opts, *out + at * cols));
+done:
+    return status;
+}
+
+/* N:M: the search keeps what the kernels multiply, so it runs on |w| s, not on squares.
+ */
+static icd_status search_nm(icd_job *job, const subject *s, int64_t count,
+                            const icd_sparsity_opts *opts, uint64_t frame, icd_perm **out)
+{
+    icd_status status = ICD_OK;
+    float *saliency = NULL;
+    icd_perm *found = NULL;
+    int32_t n = 0, m = 0;
+    int64_t rows = 0;
+    icd_nm_opts search = {.effort = job->config->solver.effort,
+                          .seed = job->config->solver.seed};
+    icd_sparsity_nm(opts, &n, &m);
+    if (n >= m || s[0].w.cols % m) return ICD_OK; /* the adapter says why not */
+    ICD_TRY(stack(job, s, count, opts, &saliency, &rows));
+    ICD_TRY(icd_nm_permute(job->ctx, saliency, rows, s[0].w.cols, n, m, &search, &found,
+                           NULL));
+    ICD_TRY(
+        icd_perm_from_array(job->ctx, found->old_of_new, found->n, frame, "N:M", out));
+done:
+    icd_i_free(job->ctx, saliency);
+    icd_perm_free(job->ctx, found);
+    return status;
+}
+
+static icd_status sort_blocks(icd_job *job, const subject *s, int64_t count,
+                              const icd_sparsity_opts *opts, uint64_t frame,
+                              icd_perm **out)
+{
+    icd_status status = ICD_OK;
+    icd_matrix *w = NULL;
+    icd_calibration *cal = NULL;
+    ICD_TRY(ICD_ALLOC(job->ctx, count, &w));
+    ICD_TRY(ICD_ALLOC(job->ctx, count, &cal));
+    for (int64_t i = 0; i < count; i++) {
+        w[i] = s[i].w;
+        cal[i] = s[i].cal;
+    }
+    status = icd_sparsity_block_order(job->ctx, w, cal, count, opts, frame, out);
+done:
+    icd_i_free(job->ctx, w);
+    icd_i_free(job->ctx, cal);
+    return status;
+}
+
+/* The order of a group's input under which its masks are chosen; NULL: as it stands. */
+static icd_status group_order(icd_job *job, int64_t first, int64_t end,
+                              const icd_sparsity_opts *opts, icd_perm **out)
+{
+    icd_status status = ICD_OK;
+    int32_t n = 0, m = 0;
+    subject *s = NULL;
+    uint64_t frame = input_frame(job, job->linear[first].linear);
+    *out = NULL;
+    bool nm = icd_sparsity_nm(opts, &n, &m);
+    if ((!nm && opts->type != ICD_S_BLOCK) ||
+        icd_sparsity_excludes(opts, job->linear[first].linear->name))
+        return ICD_OK;
+    ICD_TRY(ICD_ALLOC(job->ctx, end - first, &s));
+    for (int64_t i = first; i < end; i++)
+        ICD_TRY(open_subject(job, &job->linear[i], &s[i - first]));
+    status = nm ? search_nm(job, s, end - first, opts, frame, out)
+                : sort_blocks(job, s, end - first, opts, frame, out);
+    if (status == ICD_EDATA) status = ICD_OK; /* NaN: the adapter says so */
+done:
+    for (int64_t i = 0; s && i < end - first; i++) release_subject(job->ctx, &s[i]);
+    icd_i_free(job->ctx, s);
+    return status;
+}
+
+static icd_status add_entries(icd_variant *v, icd_job *job, const icd_sparsity_opts *opts)
+{
+    icd_status status = ICD_OK;
+    icd_perm *order = NULL;
+    for (int64_t i = 0; i < job->linears; i++) {
+        const icd_linear *l = job->linear[i].linear;
+        ICD_TRY(icd_i_layout_add(v->ctx, v->layout, l->name, l->group, l->rows, l->cols));
+    }
+    for (int64_t i = 0, end; i < job->linears; i = end) {
+        end = group_end(job, i);
+        icd_i_progress(job->ctx, "transform", i, 2 * job->linears);
+        ICD_TRY(icd_i_check_cancel(job->ctx));
+        ICD_TRY(group_order(job, i, end, opts, &order));
+        if (order)
+            ICD_TRY(icd_i_layout_set_order(v->ctx, v->layout,
+                                           job->linear[i].linear->group, order));
+        icd_perm_free(v->ctx, order);
+        order = NULL;
+    }
+done:
+    icd_perm_free(v->ctx, order);
+    return status;
+}
+
+/* All matrices at once: only scope global needs that. */
+static icd_status find_floor(icd_variant *v, icd_job *job, const icd_sparsity_opts *opts,
+                             double *floor)
+{
+    icd_status status = ICD_OK;
+    subject *s = NULL;
+    icd_matrix *w = NULL;
+    icd_calibration *cal = NULL;
+    icd_sparsity_place *place = NULL;
+    int64_t count = 0;
+    *floor = 0;
+    if (opts->scope != ICD_SCOPE_GLOBAL || opts->type == ICD_S_NONE) return ICD_OK;
+    ICD_TRY(ICD_ALLOC(v->ctx, job->linears, &s));
+    ICD_TRY(ICD_ALLOC(v->ctx, job->linears, &w));
+    ICD_TRY(ICD_ALLOC(v->ctx, job->linears, &cal));
+    ICD_TRY(ICD_ALLOC(v->ctx, job->linears, &place));
+    for (int64_t i = 0; i < job->linears; i++) {
+        if (icd_sparsity_excludes(opts, job->linear[i].linear->name)) continue;
+        ICD_TRY(open_subject(job, &job->linear[i], &s[count]));
+        w[count] = s[count].w;
+        cal[count] = s[count].cal;
+        place[count++].order = v->layout->entry[i].order;
+    }
+    status = icd_sparsity_floor(v->ctx, w, cal, place, count, opts, floor);
+done:
+    for (int64_t i = 0; s && i < job->linears; i++) release_subject(v->ctx, &s[i]);
+    icd_i_free(v->ctx, s);
+    icd_i_free(v->ctx, w);
+    icd_i_free(v->ctx, cal);
+    icd_i_free(v->ctx, place);
+    return status;
+}
+
+/* How a linear runs after the transform, unless the kernel is to be measured. */
+static void choose_kernel(const icd_job *job, icd_layout_entry *e)
+{
+    static const int32_t KIND[] = {ICD_KERNEL_TILE, ICD_KERNEL_GATHER, ICD_KERNEL_DENSE};
+    int32_t wanted = job->config->layout.granule;
+    e->granule = wanted > 0 ? wanted : 4;
+    e->kernel = e->quant && e->mask ? KIND[job->config->kernel.kind] : ICD_KERNEL_DENSE;
+}
+
+/* One linear: mask, masked weights, int8 weights. */
+static icd_status transform_one(icd_variant *v, icd_job *job, int64_t i,
+                                const icd_sparsity_opts *s, const icd_quant_opts *q,
+                                double floor, float **masked)
+{
+    icd_status status = ICD_OK;
+    subject in = {0};
+    icd_layout_entry *e = &v->layout->entry[i];
+    icd_sparsity_place place = {e->order, floor};
+    ICD_TRY(open_subject(job, &job->linear[i], &in));
+    ICD_TRY(icd_apply_sparsity_at(v->ctx, &in.w, &in.cal, s, &place, &e->mask, &v->s[i]));
+    ICD_TRY(ICD_ALLOC(v->ctx, in.w.rows * in.w.cols, masked));
+    if (e->mask)
+        icd_mask_apply(e->mask, in.weights, *masked);
+    else
+        memcpy(*masked, in.weights, (size_t)(in.w.rows * in.w.cols) * sizeof **masked);
+    in.w.w = *masked;
+    ICD_TRY(icd_apply_quant(v->ctx, &in.w, &in.cal, q, &v->quant[i], &v->q[i]));
+    e->quant = v->quant[i];
+    choose_kernel(job, e);
+done:
+    release_subject(v->ctx, &in);
+    return status;
+}
+
+static icd_status replace(icd_variant *v, icd_job *job, float **masked)
+{
+    icd_status status = ICD_OK;
+    icd_replacement *with = NULL;
+    ICD_TRY(ICD_ALLOC(v->ctx, job->linears, &with));
+    for (int64_t i = 0; i < job->linears; i++)
+        with[i] = (icd_replacement){job->linear[i].linear->tensor, masked[i]};
+    status = icd_model_replace(v->ctx, job->permuted, with, job->linears, &v->model);
+done:
+    icd_i_free(v->ctx, with);
+    return status;
+}
+
+static icd_status transform_all(icd_variant *v, icd_job *job, const icd_sparsity_opts *s,
+                                const icd_quant_opts *q)
+{
+    icd_status status = ICD_OK;
+    float **masked = NULL;
+    double floor = 0;
+    ICD_TRY(ICD_ALLOC(v->ctx, job->linears, &masked));
+    ICD_TRY(add_entries(v, job, s));
+    ICD_TRY(find_floor(v, job, s, &floor));
+    for (int64_t i = 0; i < job->linears; i++) {
+        icd_i_progress(v->ctx, "transform", job->linears + i, 2 * job->linears);
+        ICD_TRY(icd_i_check_cancel(v->ctx));
+        ICD_TRY(transform_one(v, job, i, s, q, floor, &masked[i]));
+    }
+    status = replace(v, job, masked);
+done:
+    for (int64_t i = 0; masked && i < job->linears; i++) icd_i_free(v->ctx, masked[i]);
+    icd_i_free(v->ctx, masked);
+    return status;
+}
+
+static icd_status variant_new(icd_job *job, icd_variant **out)
+{
+    icd_status status = ICD_OK;
+    icd_variant *v = NULL;
+    *out = NULL;
+    ICD_TRY(ICD_ALLOC(job->ctx, 1, &v));
+    v->ctx = job->ctx;
+    v->linears = job->linears;
+    ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &v->s));
+    ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &v->q));
+    ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &v->quant));
+    *out = v;
+    v = NULL;
+done:
+    icd_i_variant_free(v);
+    return status;
+}
+
+icd_status icd_i_variant_make(icd_job *job, const icd_sparsity_opts *s,
+                              const icd_quant_opts *q, icd_variant **out)
+{
+    icd_variant *v = NULL;
+    *out = NULL;
+    icd_status status = variant_new(job, &v);
+    if (status == ICD_OK) status = icd_i_layout_new(job->ctx, &v->layout);
+    if (status == ICD_OK) status = transform_all(v, job, s, q);
+    if (status == ICD_OK) {
+        *out = v;
+        v = NULL;
+    }
+    icd_i_variant_free(v);
+    return status;
+}
+
+void icd_i_variant_free(icd_variant *v)
+{
+    if (!v) return;
+    icd_i_layout_free(v->ctx, v->layout);
+    icd_model_free(v->ctx, v->model);
+    for (int64_t i = 0; v->quant && i < v->linears; i++)
+        icd_quantized_free(v->ctx, v->quant[i]);
+    icd_i_free(v->ctx, v->quant);
+    icd_i_free(v->ctx, v->s);
+    icd_i_free(v->ctx, v->q);
+    icd_i_free(v->ctx, v);
+}
+
+/* Every channel of a live granule of the entry's order lives, in all rows of the block.
+ */
+static icd_status widen_mask(icd_ctx *ctx, icd_layout_entry *e, int32_t vector)
+{
+    icd_status status = ICD_OK;
+    icd_mask *coarse = NULL;
+    const int32_t *order = e->order ? e->order->old_of_new : NULL;
+    ICD_TRY(icd_i_mask_coarsen(ctx, e->mask, vector, &coarse));
+    for (int64_t b = 0; b < coarse->blocks; b++)
+        for (int64_t g = 0; g < e->cols; g += e->granule) {
+            int64_t end = g + e->granule < e->cols ? g + e->granule : e->cols;
+            bool live = false;
+            for (int64_t k = g; k < end; k++)
+                live |= icd_i_mask_get(coarse, b, order ? order[k] : k);
+            for (int64_t k = g; live && k < end; k++)
+                icd_i_mask_set(coarse, b, order ? order[k] : k);
+        }
+    icd_i_mask_free(ctx, e->mask);
+    e->mask = coarse;
+done:
+    return status;
+}
+
+static icd_status refill_one(icd_variant *v, icd_job *job, int64_t i, float **weights)
+{
+    icd_status status = ICD_OK;
+    subject in = {0};
+    icd_layout_entry *e = &v->layout->entry[i];
+    ICD_TRY(open_subject(job, &job->linear[i], &in));
+    if (e->mask) ICD_TRY(widen_mask(v->ctx, e, job->config->kernel.vector));
+    ICD_TRY(ICD_ALLOC(v->ctx, in.w.rows * in.w.cols, weights));
+    if (e->mask)
+        icd_mask_apply(e->mask, in.weights, *weights);
+    else
+        memcpy(*weights, in.weights, (size_t)(in.w.rows * in.w.cols) * sizeof **weights);
+    in.w.w = *weights;
+    v->s[i] = job->linear[i].s;
+    ICD_TRY(icd_apply_quant(v->ctx, &in.w, &in.cal, &job->config->quant, &v->quant[i],
+                            &v->q[i]));
+    e->quant = v->quant[i];
+done:
+    release_subject(v->ctx, &in);
+    return status;
+}
+
+icd_status icd_i_variant_refill(icd_job *job, const icd_layout *layout, icd_variant **out)
+{
+    icd_status status = ICD_OK;
+    icd_variant *v = NULL;
+    float **weights = NULL;
+    *out = NULL;
+    ICD_TRY(variant_new(job, &v));
+    ICD_TRY(icd_i_layout_copy(job->ctx, layout, &v->layout));
+    ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &weights));
+    for (int64_t i = 0; i < job->linears; i++)
+        ICD_TRY(refill_one(v, job, i, &weights[i]));
+    ICD_TRY(replace(v, job, weights));
+    *out = v;
+    v = NULL;
+done:
+    for (int64_t i = 0; weights && i < job->linears; i++)
+        icd_i_free(job->ctx, weights[i]);
+    icd_i_free(job->ctx, weights);
+    icd_i_variant_free(v);
+    return status;
+}

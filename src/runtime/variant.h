@@ -1,0 +1,41 @@
+/**
+ * @file variant.h
+ * The permuted model after one choice of S and Q: the loop's own, or that of a baseline
+ * which is a model of its own (`block`).
+ */
+#ifndef ICD_RUNTIME_VARIANT_H
+#define ICD_RUNTIME_VARIANT_H
+
+#include "runtime/job.h"
+
+typedef struct icd_variant {
+    icd_ctx *ctx;
+    int64_t linears;
+    icd_layout
+        *layout;      /**< masks, int8 weights, orders that the masks were chosen under */
+    icd_model *model; /**< f32 weights with zeros where masks say so */
+    icd_transform_meta *s, *q; /**< [linears] */
+    icd_quantized **quant;     /**< [linears] */
+} icd_variant;
+
+/**
+ * Transforms every linear of job->permuted.
+ *
+ * Linears that read one input share the order under which N:M or block masks are chosen:
+ * N:M by a permutation search over their rows together, block by saliency. With scope
+ * global all linears compete. A transform that cannot be applied is a no-op with its
+ * reason.
+ * @param out [out] icd_i_variant_free; NULL on error
+ */
+icd_status icd_i_variant_make(icd_job *job, const icd_sparsity_opts *s,
+                              const icd_quant_opts *q, icd_variant **out);
+void icd_i_variant_free(icd_variant *variant);
+
+/**
+ * Brings back masked weights that the live tiles of `layout` hold anyway: a new model.
+ * @param layout [in] of an arm: its orders and granules decide which tiles are live
+ */
+icd_status icd_i_variant_refill(icd_job *job, const icd_layout *layout,
+                                icd_variant **out);
+
+#endif
