@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes the seeds of corpus/samples and corpus/wordpiece."""
+"""Writes the seeds of corpus/samples, corpus/wordpiece and corpus/bpe."""
+import json
 import pathlib
 
 OUT = pathlib.Path(__file__).parent / "corpus"
@@ -43,7 +44,41 @@ WORDPIECE = {
 }
 
 
+LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+DIGITS = {"type": "Digits", "individual_digits": True}
+
+
+def bpe(text, pre=LEVEL, **model):
+    """A tokenizer.json of six letters and their merges, a zero byte, a text."""
+    tokens = ["a", "b", "c", "\u0120", "1", "'", "ab", "abc", "\u0120a", "bc", "aa"]
+    root = {"added_tokens": [{"id": 90, "content": "<x>", "special": True}, {"id": 91, "content": "<x>>"}],
+            "normalizer": None, "pre_tokenizer": pre,
+            "model": {"type": "BPE", "unk_token": None, "vocab": {t: i for i, t in enumerate(tokens)},
+                      "merges": ["a b", ["ab", "c"], "\u0120 a", "b c", "a a"], **model}}
+    return json.dumps(root).encode() + b"\0" + text
+
+
+BPE = {
+    "words": bpe(b"abc abca <x>ab'll a1b22  a \n"),
+    "digits": bpe(b"a11b c1", {"type": "Sequence", "pretokenizers": [DIGITS, LEVEL]}),
+    "runs": bpe(b"a11b c1", {"type": "Sequence", "pretokenizers": [{"type": "Digits"}, LEVEL]}),
+    "prefix": bpe(b"abc  abc", {**LEVEL, "add_prefix_space": True}),
+    "whole": bpe(b"a b a", {**LEVEL, "use_regex": False}),
+    "unknown": bpe(b"\xff\xc3 zz \xe4\xb8\xad", unk_token="c"),
+    "long-word": bpe(b"a" * 300 + b"bc" * 300),
+    "added": bpe(b"<x><x>><<x>"),
+    "bad-merge": bpe(b"a", merges=["a z"]),
+    "bad-id": bpe(b"a", vocab={"a": -1}),
+    "other": bpe(b"a", type="Unigram"),
+    "cut": bpe(b"a")[:100],
+    "no-text": bpe(b"")[:-1],
+    "nothing": b"",
+}
+
+
 def main():
+    for name, data in BPE.items():
+        write("bpe", name, data)
     for name, text in SAMPLES.items():
         write("samples", name, text.encode())
     for name, data in WORDPIECE.items():

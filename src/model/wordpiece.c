@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "model/tokenizer_private.h"
 #include "model/vocabulary.h"
 
 #include <string.h>
@@ -15,11 +16,12 @@
  * than this are [UNK], as in BERT. */
 enum { MOST_CHARS = 100 };
 
-struct icd_tokenizer {
+typedef struct wordpiece {
+    icd_tokenizer base;
     icd_vocabulary vocabulary;
     int32_t unknown;
     bool lower;
-};
+} wordpiece;
 
 static icd_status read_lower(icd_ctx *ctx, const char *dir, bool *lower)
 {
@@ -47,62 +49,68 @@ static icd_status check_special(icd_ctx *ctx, const icd_tokenizer *t, const char
     return ICD_OK;
 }
 
+static void wordpiece_free(icd_ctx *ctx, icd_tokenizer *tokenizer)
+{
+    wordpiece *t = (wordpiece *)tokenizer;
+    icd_i_vocabulary_release(ctx, &t->vocabulary);
+    icd_i_free(ctx, t);
+}
+
+static int32_t wordpiece_id(const icd_tokenizer *tokenizer, const char *token)
+{
+    const wordpiece *t = (const wordpiece *)tokenizer;
+    bool inside = strlen(token) > 2 && token[0] == '#' && token[1] == '#';
+    if (inside) token += 2;
+    return icd_i_vocabulary_find(&t->vocabulary, token, (int64_t)strlen(token), inside);
+}
+
+static icd_status wordpiece_encode(icd_ctx *ctx, const icd_tokenizer *tokenizer,
+                                   const char *text, int64_t size, int32_t **ids,
+                                   int64_t *count);
+
+static const icd_tokenizer_kind KIND = {wordpiece_free, wordpiece_id, wordpiece_encode};
+
 icd_status icd_i_tokenizer_take(icd_ctx *ctx, char *lines, size_t size, bool lower,
                                 const char *place, icd_tokenizer **out)
 {
-    icd_tokenizer *t = NULL;
+    wordpiece *t = NULL;
     *out = NULL;
     icd_status status = ICD_ALLOC(ctx, 1, &t);
     if (status != ICD_OK) {
         icd_i_free(ctx, lines);
         return status;
     }
+    t->base.kind = &KIND;
     t->lower = lower;
     ICD_TRY(icd_i_vocabulary_take(ctx, lines, size, place, &t->vocabulary));
-    ICD_TRY(check_special(ctx, t, place));
-    t->unknown = icd_tokenizer_id(t, "[UNK]");
-    *out = t;
+    ICD_TRY(check_special(ctx, &t->base, place));
+    t->unknown = icd_tokenizer_id(&t->base, "[UNK]");
+    *out = &t->base;
     t = NULL;
 done:
-    icd_tokenizer_free(ctx, t);
+    if (t) wordpiece_free(ctx, &t->base);
     return status;
 }
 
-icd_status icd_tokenizer_open(icd_ctx *ctx, const char *model_dir, icd_tokenizer **out)
+icd_status icd_i_wordpiece_open(icd_ctx *ctx, const char *dir, const char *vocab,
+                                icd_tokenizer **out)
 {
     icd_status status;
-    char *path = NULL, *lines = NULL;
+    char *lines = NULL;
     size_t size = 0;
     bool lower = true;
     *out = NULL;
-    ICD_TRY(icd_i_path_join(ctx, model_dir, "vocab.txt", &path));
-    ICD_TRY(read_lower(ctx, model_dir, &lower));
-    ICD_TRY(icd_i_file_read(ctx, path, &lines, &size));
-    status = icd_i_tokenizer_take(ctx, lines, size, lower, path, out);
+    ICD_TRY(read_lower(ctx, dir, &lower));
+    ICD_TRY(icd_i_file_read(ctx, vocab, &lines, &size));
+    status = icd_i_tokenizer_take(ctx, lines, size, lower, vocab, out);
 done:
-    icd_i_free(ctx, path);
     return status;
-}
-
-void icd_tokenizer_free(icd_ctx *ctx, icd_tokenizer *tokenizer)
-{
-    if (!tokenizer) return;
-    icd_i_vocabulary_release(ctx, &tokenizer->vocabulary);
-    icd_i_free(ctx, tokenizer);
-}
-
-int32_t icd_tokenizer_id(const icd_tokenizer *tokenizer, const char *token)
-{
-    bool inside = strlen(token) > 2 && token[0] == '#' && token[1] == '#';
-    if (inside) token += 2;
-    return icd_i_vocabulary_find(&tokenizer->vocabulary, token, (int64_t)strlen(token),
-                                 inside);
 }
 
 /* What one call of encode works with. */
 typedef struct encoder {
     icd_ctx *ctx;
-    const icd_tokenizer *tokenizer;
+    const wordpiece *tokenizer;
     icd_text clean;         /* the text without control characters */
     utf8proc_int32_t *code; /* its code points, decomposed */
     int64_t code_capacity;
@@ -297,7 +305,7 @@ static int64_t special_at(const encoder *e, const char *text, int64_t size, int3
     for (size_t i = 0; i < sizeof SPECIAL / sizeof *SPECIAL; ++i) {
         int64_t n = (int64_t)strlen(SPECIAL[i]);
         if (n > size || memcmp(text, SPECIAL[i], (size_t)n)) continue;
-        *id = icd_tokenizer_id(e->tokenizer, SPECIAL[i]);
+        *id = icd_tokenizer_id(&e->tokenizer->base, SPECIAL[i]);
         if (*id >= 0) return n;
     }
     return 0;
@@ -322,14 +330,12 @@ done:
     return status;
 }
 
-icd_status icd_tokenizer_encode(icd_ctx *ctx, const icd_tokenizer *tokenizer,
-                                const char *text, int64_t size, int32_t **ids,
-                                int64_t *count)
+static icd_status wordpiece_encode(icd_ctx *ctx, const icd_tokenizer *tokenizer,
+                                   const char *text, int64_t size, int32_t **ids,
+                                   int64_t *count)
 {
     icd_status status;
-    encoder e = {.ctx = ctx, .tokenizer = tokenizer};
-    *ids = NULL;
-    *count = 0;
+    encoder e = {.ctx = ctx, .tokenizer = (const wordpiece *)tokenizer};
     ICD_TRY(ICD_ALLOC(ctx, 16, &e.id));
     e.capacity = 16;
     ICD_TRY(encode_all(&e, text, size));

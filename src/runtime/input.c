@@ -1,5 +1,5 @@
-/* Real input: a text cut into [CLS] ... [SEP] sequences, ids from .npy, or a block file's
- * own rows. */
+/* Real input: a text cut into sequences (BERT: [CLS] ... [SEP]), ids from .npy, or a
+ * block file's own rows. */
 #include "runtime/job.h"
 
 #include "base/file.h"
@@ -42,22 +42,23 @@ static icd_status too_short(icd_job *job, const char *path, int64_t found)
                       (long long)found, (long long)job->input.seq);
 }
 
-/* Cuts a stream of tokens into sequences that begin with [CLS] and end with [SEP]. A text
-   shorter than one batch is repeated, so that the last batch is whole. */
-static icd_status cut(icd_job *job, const int32_t *token, int64_t count, int32_t cls,
-                      int32_t sep)
+/* Cuts a stream of tokens into sequences; with `frame` they begin with frame[0] and end
+   with frame[1]. A text shorter than one batch is repeated, so that the last batch is
+   whole. */
+static icd_status cut(icd_job *job, const int32_t *token, int64_t count,
+                      const int32_t *frame)
 {
     icd_status status = ICD_OK;
     icd_job_input *in = &job->input;
-    int64_t body = in->seq - 2, available = count / body;
+    int64_t head = frame ? 1 : 0, body = in->seq - 2 * head, available = count / body;
     in->sequences = whole_batches(job, available);
     ICD_TRY(ICD_ALLOC(job->ctx, in->sequences * in->seq, &in->ids));
     ICD_TRY(ICD_ALLOC(job->ctx, in->sequences, &in->lengths));
     for (int64_t s = 0; s < in->sequences; s++) {
         int32_t *row = in->ids + s * in->seq;
-        row[0] = cls;
-        memcpy(row + 1, token + s % available * body, (size_t)body * sizeof *row);
-        row[in->seq - 1] = sep;
+        memcpy(row + head, token + s % available * body, (size_t)body * sizeof *row);
+        if (frame) row[0] = frame[0];
+        if (frame) row[in->seq - 1] = frame[1];
         in->lengths[s] = (int32_t)in->seq;
     }
 done:
@@ -72,16 +73,19 @@ static icd_status read_text(icd_job *job, const char *path)
     size_t size = 0;
     int32_t *token = NULL;
     int64_t count = 0;
-    ICD_TRY(icd_tokenizer_open(job->ctx, icd_model_path(job->checkpoint), &tokenizer));
+    ICD_TRY(icd_tokenizer_open(job->ctx, icd_model_path(job->checkpoint),
+                               icd_model_get_config(job->checkpoint)->vocab, &tokenizer));
+    const int32_t frame[] = {icd_tokenizer_id(tokenizer, "[CLS]"),
+                             icd_tokenizer_id(tokenizer, "[SEP]")};
+    bool framed = !strcmp(icd_model_arch(job->checkpoint), "bert");
     ICD_TRY(icd_i_file_read(job->ctx, path, &text, &size));
     ICD_TRY(
         icd_tokenizer_encode(job->ctx, tokenizer, text, (int64_t)size, &token, &count));
-    if (count < job->input.seq - 2) {
+    if (count < job->input.seq - (framed ? 2 : 0)) {
         status = too_short(job, path, count);
         goto done;
     }
-    ICD_TRY(cut(job, token, count, icd_tokenizer_id(tokenizer, "[CLS]"),
-                icd_tokenizer_id(tokenizer, "[SEP]")));
+    ICD_TRY(cut(job, token, count, framed ? frame : NULL));
 done:
     icd_mem_free(job->ctx, token);
     icd_i_free(job->ctx, text);

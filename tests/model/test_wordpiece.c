@@ -48,7 +48,7 @@ static void greedy_longest_first(void **state)
 {
     icd_ctx *ctx = *state;
     icd_tokenizer *t = NULL;
-    assert_ok(ctx, icd_tokenizer_open(ctx, folder(ctx, "small", SMALL), &t));
+    assert_ok(ctx, icd_tokenizer_open(ctx, folder(ctx, "small", SMALL), 0, &t));
     EXPECT(ctx, t, "Hello, WORLD!unaffable", 7, 1, 8, 9, 4, 5, 6);
     EXPECT(ctx, t, "unaffablex", 1);
     EXPECT(ctx, t, "affable", 1);
@@ -63,7 +63,7 @@ static void ids_of_tokens(void **state)
 {
     icd_ctx *ctx = *state;
     icd_tokenizer *t = NULL;
-    assert_ok(ctx, icd_tokenizer_open(ctx, folder(ctx, "ids", SMALL), &t));
+    assert_ok(ctx, icd_tokenizer_open(ctx, folder(ctx, "ids", SMALL), 0, &t));
     assert_int_equal(icd_tokenizer_id(t, "[PAD]"), 0);
     assert_int_equal(icd_tokenizer_id(t, "##able"), 6);
     assert_int_equal(icd_tokenizer_id(t, "able"), -1);
@@ -82,7 +82,7 @@ static void a_beginning_is_no_inside(void **state)
     icd_tokenizer *t = NULL;
     for (int c = 'A'; c <= 'z'; ++c)
         used += (size_t)snprintf(vocab + used, sizeof vocab - used, "%c\n##%c\n", c, c);
-    assert_ok(ctx, icd_tokenizer_open(ctx, folder(ctx, "letters", vocab), &t));
+    assert_ok(ctx, icd_tokenizer_open(ctx, folder(ctx, "letters", vocab), 0, &t));
     for (int c = 'A'; c <= 'z'; ++c) {
         snprintf(token, sizeof token, "##%c", c);
         assert_int_equal(icd_tokenizer_id(t, token + 2), 3 + 2 * (c - 'A'));
@@ -98,12 +98,12 @@ static void case_and_accents_kept_on_request(void **state)
     const char *dir = folder(ctx, "cased", SMALL);
     char *path = NULL;
     static const char CONFIG[] = "{\"do_lower_case\": false}";
-    assert_ok(ctx, icd_tokenizer_open(ctx, dir, &t));
+    assert_ok(ctx, icd_tokenizer_open(ctx, dir, 0, &t));
     EXPECT(ctx, t, "Hello \xc3\xa9", 7, 12);
     icd_tokenizer_free(ctx, t);
     assert_ok(ctx, icd_i_path_join(ctx, dir, "tokenizer_config.json", &path));
     assert_ok(ctx, icd_i_file_write(ctx, path, CONFIG, strlen(CONFIG)));
-    assert_ok(ctx, icd_tokenizer_open(ctx, dir, &t));
+    assert_ok(ctx, icd_tokenizer_open(ctx, dir, 0, &t));
     EXPECT(ctx, t, "Hello \xc3\xa9 HELLO", 10, 11, 1);
     icd_tokenizer_free(ctx, t);
     icd_i_free(ctx, path);
@@ -115,7 +115,7 @@ static void line_ends_and_last_line(void **state)
     icd_tokenizer *t = NULL;
     const char *dir =
         folder(ctx, "crlf", "[UNK]\r\n[CLS]\r\n[SEP]\r\n\r\nhi\r\nhi\r\nend");
-    assert_ok(ctx, icd_tokenizer_open(ctx, dir, &t));
+    assert_ok(ctx, icd_tokenizer_open(ctx, dir, 0, &t));
     EXPECT(ctx, t, "hi end", 5, 6);
     icd_tokenizer_free(ctx, t);
 }
@@ -125,12 +125,12 @@ static void broken_vocabularies(void **state)
     icd_ctx *ctx = *state;
     icd_tokenizer *t = NULL;
     assert_fails(ctx, ICD_EIO, "vocab.txt",
-                 icd_tokenizer_open(ctx, folder(ctx, "none", NULL), &t));
+                 icd_tokenizer_open(ctx, folder(ctx, "none", NULL), 0, &t));
     assert_null(t);
     assert_fails(ctx, ICD_EDATA, "no line '[UNK]'",
-                 icd_tokenizer_open(ctx, folder(ctx, "empty", ""), &t));
+                 icd_tokenizer_open(ctx, folder(ctx, "empty", ""), 0, &t));
     assert_fails(ctx, ICD_EDATA, "no line '[SEP]'",
-                 icd_tokenizer_open(ctx, folder(ctx, "cut", "[UNK]\n[CLS]\n"), &t));
+                 icd_tokenizer_open(ctx, folder(ctx, "cut", "[UNK]\n[CLS]\n"), 0, &t));
     assert_null(t);
 }
 
@@ -187,7 +187,7 @@ static void as_hugging_face(void **state)
     icd_tokenizer *t = NULL;
     assert_ok(ctx, icd_i_json_read(ctx, ICD_TEST_DATA "/wordpiece_oracle.json", &oracle));
     const char *dir = oracle_folder(ctx, json_object_get(oracle, "vocab"));
-    assert_ok(ctx, icd_tokenizer_open(ctx, dir, &t));
+    assert_ok(ctx, icd_tokenizer_open(ctx, dir, 0, &t));
     const json_t *cases = json_object_get(oracle, "cases");
     assert_true(json_array_size(cases) > 100);
     for (size_t i = 0; i < json_array_size(cases); ++i)
@@ -202,7 +202,7 @@ static icd_status open_and_encode(icd_ctx *ctx, void *arg)
     icd_tokenizer *t = NULL;
     int32_t *ids = NULL;
     int64_t count = 0;
-    icd_status status = icd_tokenizer_open(ctx, arg, &t);
+    icd_status status = icd_tokenizer_open(ctx, arg, 0, &t);
     if (status == ICD_OK)
         status = icd_tokenizer_encode(ctx, t, TEXT, sizeof TEXT - 1, &ids, &count);
     if (status != ICD_OK) assert_null(ids);
