@@ -59,6 +59,7 @@ icd_status icd_apply_quant(icd_ctx *ctx, const icd_matrix *w, const icd_calibrat
     *meta = (icd_transform_meta){.kind = "Q",
                                  .type = "none",
                                  .retained = NAN,
+                                 .retained_in_place = NAN,
                                  .sqnr_db = NAN,
                                  .max_error = NAN,
                                  .cosine = NAN};
