@@ -71,9 +71,8 @@ def perplexity(logits, ids):
     return float(torch.exp(-shares.gather(-1, torch.tensor(ids[:, 1:, None].astype(np.int64))).mean()))
 
 
-def compare_llama(folder, mine):
+def compare_llama(folder, mine, hidden, logits):
     """`icd infer` writes hidden states; the head is one matrix product more."""
-    hidden, logits = run_llama(folder, mine["ids"].astype(np.int64))
     w = load_file(pathlib.Path(folder) / "model.safetensors")
     head = w.get("lm_head.weight", w["model.embed_tokens.weight"]).astype(np.float32)
     mine_logits = mine["hidden"] @ head.T
@@ -91,22 +90,24 @@ def show(what, a, b):
 
 def main(outputs, model, permuted=None):
     mine = load_file(outputs)
+    hidden, second = run(model, mine["ids"])
     if read_config(model)["model_type"] == "llama":
-        compare_llama(model, mine)
-        return
-    hidden, pooled = run(model, mine["ids"])
-    show("icd infer against transformers, hidden", hidden, mine["hidden"])
-    show("icd infer against transformers, pooled", pooled, mine["pooled"])
+        what = "logits"
+        compare_llama(model, mine, hidden, second)
+    else:
+        what = "pooled"
+        show("icd infer against transformers, hidden", hidden, mine["hidden"])
+        show("icd infer against transformers, pooled", second, mine["pooled"])
     if permuted is None:
         return
-    moved, moved_pooled = run(permuted, mine["ids"])
+    moved, moved_second = run(permuted, mine["ids"])
     axes = json.loads((pathlib.Path(permuted) / "icd.axes.json").read_text())["axes"]
     undone = moved
     if "residual" in axes:
         undone = np.empty_like(moved)
         undone[..., axes["residual"]["pi"]] = moved
     show("permuted model in transformers, hidden", hidden, undone)
-    show("permuted model in transformers, pooled", pooled, moved_pooled)
+    show(f"permuted model in transformers, {what}", second, moved_second)
 
 
 if __name__ == "__main__":
