@@ -20,6 +20,8 @@ static const cli_flag *flags(void)
         {"--events", 0, "A:B", "judge on events A to B-1 only", NULL, &arg.events, NULL},
         {"--k-blocks", 'k', "K", "blocks of the modularity Q (default: granules)",
          "solver.k_blocks", NULL, NULL},
+        {"--bound", 0, "NAME", "lower bound on the cut: auto, none, degree or spectral",
+         "solver.bound", NULL, NULL},
         {NULL, 0, NULL, NULL, NULL, NULL, NULL},
     };
     return ROW;
@@ -36,10 +38,11 @@ static icd_status read_order(cli_app *app, const char *name, const icd_csr *w,
 
 static json_t *to_json(const char *name, const icd_score *s)
 {
-    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "order", name, "C",
-                     s->C, "Cn", s->Cn, "cut", s->cut, "cut16", s->cut16, "cut64",
-                     s->cut64, "cut128", s->cut128, "Q", s->Q, "T", s->T, "J", s->J,
-                     "touched", s->touched);
+    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "order",
+                     name, "C", s->C, "Cn", s->Cn, "cut", s->cut, "cut16", s->cut16,
+                     "cut64", s->cut64, "cut128", s->cut128, "Q", s->Q, "T", s->T, "J",
+                     s->J, "touched", s->touched, "cut_bound", s->cut_bound, "T_bound",
+                     s->T_bound);
 }
 
 static void print_bar(double share)
@@ -71,6 +74,13 @@ static void print_head(const cli_app *app)
            "cut", "Cn", "Q", "J", arg.trace ? "  granules touched per event" : "");
 }
 
+/* The bounds are those of W and the sets, the same for every order. */
+static void print_bounds(const icd_score *s)
+{
+    if (s->cut_bound > 0) printf("no order has a cut below %.4f\n", s->cut_bound);
+    if (arg.trace) printf("no order has a T below %.4f (here %.4f)\n", s->T_bound, s->T);
+}
+
 static icd_status score_all(cli_app *app, const icd_problem *problem, json_t *list)
 {
     int64_t n = problem->w->n;
@@ -89,6 +99,7 @@ static icd_status score_all(cli_app *app, const icd_problem *problem, json_t *li
             json_array_append_new(list, to_json(name, &score));
         else
             print_row(app, name, &score, n);
+        if (!app->json && i + 1 == app->positionals) print_bounds(&score);
     }
     return ICD_OK;
 }

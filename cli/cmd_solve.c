@@ -35,6 +35,8 @@ static const cli_flag *flags(void)
          "solver.time_budget_s", NULL, NULL},
         {"--refine-steps", 0, "N", "refinement passes at most", "solver.refine_steps",
          NULL, NULL},
+        {"--bound", 0, "NAME", "lower bound on the cut: auto, none, degree or spectral",
+         "solver.bound", NULL, NULL},
         {"--seed", 0, "N", "seed", "solver.seed", NULL, NULL},
         {"--prev", 0, "FILE", "previous order: start and reference of the stability term",
          NULL, &arg.prev, NULL},
@@ -67,9 +69,10 @@ static icd_status read_unit(cli_app *app, icd_constraint *constraint)
 
 static json_t *score_json(const icd_score *s)
 {
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "C", s->C, "Cn", s->Cn,
-                     "cut", s->cut, "Q", s->Q, "T", s->T, "J", s->J, "cut16", s->cut16,
-                     "cut64", s->cut64, "cut128", s->cut128, "touched", s->touched);
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "C", s->C, "Cn",
+                     s->Cn, "cut", s->cut, "Q", s->Q, "T", s->T, "J", s->J, "cut16",
+                     s->cut16, "cut64", s->cut64, "cut128", s->cut128, "touched",
+                     s->touched, "cut_bound", s->cut_bound, "T_bound", s->T_bound);
 }
 
 static icd_status show_json(const icd_perm *perm, const icd_solver_stats *s)
@@ -93,6 +96,16 @@ static void show_line(const char *name, double before, double after, const char 
            cli_style("reset"), note);
 }
 
+/* How far from the optimum an order can be. */
+static void show_bound(const char *name, double now, double bound)
+{
+    if (now <= bound * (1 + 1e-6))
+        printf("  %-28s %s\n", name, "optimal: no order has less");
+    else if (bound > 0)
+        printf("  %-28s no order has less than %.4f: at most %.1f %% above the optimum\n",
+               name, bound, 100 * (now / bound - 1));
+}
+
 static icd_status show(cli_app *app, const icd_perm *perm, const icd_solver_stats *s,
                        bool sets)
 {
@@ -102,9 +115,13 @@ static icd_status show(cli_app *app, const icd_perm *perm, const icd_solver_stat
     printf("%s indices ordered in %.2f s by %s: %s\n", cli_count(perm->n, n),
            s->elapsed_s, s->method, s->reason);
     printf("  %-28s %8s    %8s\n", "", arg.prev ? "previous" : "identity", "now");
-    if (sets) show_line("T, granules touched", s->start.T, s->score.T, "1 is perfect");
+    if (sets) {
+        show_line("T, granules touched", s->start.T, s->score.T, "1 is perfect");
+        show_bound("", s->score.T, s->score.T_bound);
+    }
     if (app->positionals) {
         show_line("cut between granules", s->start.cut, s->score.cut, "lower is better");
+        show_bound("", s->score.cut, s->score.cut_bound);
         show_line("C, normalised", s->start.Cn, s->score.Cn, "lower is better");
         show_line("Q, modularity", s->start.Q, s->score.Q, "higher is better");
     }

@@ -37,6 +37,15 @@ typedef enum icd_effort {
     ICD_EFFORT_HIGH
 } icd_effort;
 
+/** How hard to look for a lower bound on the cut; auto: spectral up to 256 indices, and
+ * up to 4096 where effort high has the time. */
+typedef enum icd_bound {
+    ICD_BOUND_AUTO,
+    ICD_BOUND_NONE,
+    ICD_BOUND_DEGREE,
+    ICD_BOUND_SPECTRAL
+} icd_bound;
+
 /** Section `solver`. */
 typedef struct icd_solver_opts {
     size_t size;
@@ -49,6 +58,7 @@ typedef struct icd_solver_opts {
     int64_t seed;
     int32_t granule; /**< g */
     double lambda, tau, gamma, alpha, mu, gamma_stab;
+    int32_t bound; /**< icd_bound */
 } icd_solver_opts;
 
 extern const icd_option_table icd_solver_table;
@@ -66,7 +76,9 @@ typedef struct icd_score {
     double C, Cn, cut, Q, T, J; /**< cut at the granule */
     double R_stab;
     double cut16, cut64, cut128;
-    double touched; /**< mean granules touched per event (weighted); 0 without sets */
+    double touched;   /**< mean granules touched per event (weighted); 0 without sets */
+    double cut_bound; /**< no order has a lower cut; 0 where nothing better is known */
+    double T_bound;   /**< no order has a lower T; 1 where nothing better is known */
 } icd_score;
 
 typedef struct icd_solver_stats {

@@ -31,6 +31,8 @@ static const icd_option ROWS[] = {
     ROW(mu, ICD_OPTION_REAL, "0.5", 0, 1e9, NULL, NULL, "weight of Q in J"),
     ROW(gamma_stab, ICD_OPTION_REAL, "0", 0, 1e9, NULL, NULL,
         "weight in J of the share of indices that leave their previous granule"),
+    ROW(bound, ICD_OPTION_ENUM, "auto", 0, 0, "auto|none|degree|spectral", NULL,
+        "how hard to look for a lower bound on the cut; spectral takes n^3 steps"),
 };
 
 const icd_option_table icd_solver_table = {

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "solver/joint.h"
+#include "solver/lower.h"
 #include "solver/objective.h"
 #include "solver/refine.h"
 #include "solver/touched.h"
@@ -85,6 +86,7 @@ static icd_status enter_start(contest *c)
         c->trial.old_of_new[k] = prev ? prev->old_of_new[k] : k;
     ICD_TRY(judge_trial(c, "the previous order", true));
     s->stats->start = c->best.verdict.score;
+    ICD_TRY(icd_i_lower_bounds(s->ctx, s->problem, &s->o, &s->stats->start));
     if (!prev) c->best.from = "the order as it was";
     if (!prev || legal) return ICD_OK;
     icd_i_warn(s->ctx, "the previous order breaks the constraint and is not kept");
@@ -296,6 +298,8 @@ static icd_status hand_over(contest *c, icd_perm **out)
                                 icd_i_problem_frame(s->problem), "result", &perm));
     ICD_TRY(icd_constraint_check_perm(s->ctx, s->problem->constraint, perm));
     stats->score = c->best.verdict.score;
+    stats->score.cut_bound = stats->start.cut_bound;
+    stats->score.T_bound = stats->start.T_bound;
     for (int32_t k = 0; k < s->space.n; ++k) {
         int32_t before = s->problem->prev ? s->problem->prev->old_of_new[k] : k;
         stats->moved += perm->old_of_new[k] != before;
