@@ -21,6 +21,7 @@
 #include <icd/measure.h>
 #include <icd/metric.h>
 #include <icd/model.h>
+#include <icd/nm.h>
 #include <icd/options.h>
 #include <icd/perm.h>
 #include <icd/report.h>
