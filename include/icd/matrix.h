@@ -27,7 +27,7 @@ typedef enum icd_weight_dtype {
     ICD_WEIGHT_INT4,     /**< -8..7 */
     ICD_WEIGHT_FP8_E4M3, /**< no infinity; largest 448 (OCP) */
     ICD_WEIGHT_FP8_E5M2, /**< largest 57344 */
-    ICD_WEIGHT_COUNT
+    ICD_WEIGHT_DTYPES
 } icd_weight_dtype;
 
 /**

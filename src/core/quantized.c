@@ -9,19 +9,19 @@ static const struct {
     const char *name;
     int32_t bits;
     float largest;
-} TYPE[ICD_WEIGHT_COUNT] = {
+} TYPE[ICD_WEIGHT_DTYPES] = {
     {"f32", 32, 0}, {"bf16", 16, 0},      {"int8", 8, 127},
     {"int4", 4, 7}, {"fp8_e4m3", 8, 448}, {"fp8_e5m2", 8, 57344},
 };
 
 const char *icd_weight_dtype_name(int32_t dtype)
 {
-    return dtype >= 0 && dtype < ICD_WEIGHT_COUNT ? TYPE[dtype].name : "unknown";
+    return dtype >= 0 && dtype < ICD_WEIGHT_DTYPES ? TYPE[dtype].name : "unknown";
 }
 
 int32_t icd_weight_dtype_bits(int32_t dtype)
 {
-    return dtype >= 0 && dtype < ICD_WEIGHT_COUNT ? TYPE[dtype].bits : 0;
+    return dtype >= 0 && dtype < ICD_WEIGHT_DTYPES ? TYPE[dtype].bits : 0;
 }
 
 int64_t icd_quantized_groups(const icd_quantized *q)
@@ -36,7 +36,7 @@ static icd_status check_new(icd_ctx *ctx, int64_t rows, int64_t cols, int32_t dt
         return icd_i_fail(ctx, ICD_EINVAL, "matrix", NULL,
                           "found %lld x %lld, expected sizes >= 0 whose product fits",
                           (long long)rows, (long long)cols);
-    if (dtype <= ICD_WEIGHT_F32 || dtype >= ICD_WEIGHT_COUNT || group < 0)
+    if (dtype <= ICD_WEIGHT_F32 || dtype >= ICD_WEIGHT_DTYPES || group < 0)
         return icd_i_fail(
             ctx, ICD_EINVAL, "matrix", NULL,
             "found type %d in groups of %d, expected a type smaller than f32 and "
