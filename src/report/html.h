@@ -79,6 +79,10 @@ extern const char *const ICD_I_PAGE_STYLE[];
 /** The sections, in the order of the page; each reads page->metrics. */
 void icd_i_section_verdict(icd_page *page);
 void icd_i_section_arms(icd_page *page);
+void icd_i_section_samples(icd_page *page);
+void icd_i_section_meters(icd_page *page);
+void icd_i_section_cost(icd_page *page);
+void icd_i_section_sweep(icd_page *page);
 void icd_i_section_layers(icd_page *page);
 void icd_i_section_orders(icd_page *page);
 void icd_i_section_checks(icd_page *page);
@@ -90,6 +94,10 @@ void icd_i_section_environment(icd_page *page);
  * @param local [in] W_after.csr.npz and pi1 of a consumer, else W.csr.npz and pi0
  */
 void icd_i_heat_pair(icd_page *page, const char *axis, bool local);
+
+/** Live granules of every linear as pictures, from masks.npz and arms.json; nothing where
+ * they are not there or do not fit. */
+void icd_i_tile_maps(icd_page *page);
 
 /** report.csv: one line per arm (docs/artifacts.md). */
 void icd_i_csv(icd_page *page);

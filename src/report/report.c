@@ -6,13 +6,20 @@
 
 #include <locale.h>
 
+/* Links to the sections that the page has. */
 static void contents(icd_page *page)
 {
-    icd_i_page_raw(page, "<nav aria-label=Contents><a href=\"#arms\">Arms</a> ");
-    if (json_array_size(icd_i_page_get(page, "linears")))
-        icd_i_page_raw(page, "<a href=\"#layers\">Layers</a> ");
-    if (json_array_size(icd_i_page_get(page, "axes")))
-        icd_i_page_raw(page, "<a href=\"#orders\">Orders</a> ");
+    static const char *const LINK[][3] = {
+        {"arms", "#arms", "Arms"},           {"samples", "#samples", "Samples"},
+        {"evidence", "#metrics", "Metrics"}, {"prediction", "#cost", "Cost"},
+        {"linears", "#layers", "Layers"},    {"axes", "#orders", "Orders"},
+    };
+    icd_i_page_raw(page, "<nav aria-label=Contents>");
+    for (size_t i = 0; i < sizeof LINK / sizeof LINK[0]; i++) {
+        const json_t *part = icd_i_page_get(page, LINK[i][0]);
+        if (i == 0 || json_array_size(part) || json_object_size(part))
+            icd_i_page_put(page, "<a href=\"%s\">%s</a> ", LINK[i][1], LINK[i][2]);
+    }
     icd_i_page_raw(page, "<a href=\"#checks\">Checks</a> <a "
                          "href=\"#environment\">Environment</a></nav>\n");
 }
@@ -30,6 +37,10 @@ static void html(icd_page *page)
     contents(page);
     icd_i_page_raw(page, "<main>\n");
     icd_i_section_arms(page);
+    icd_i_section_samples(page);
+    icd_i_section_meters(page);
+    icd_i_section_cost(page);
+    icd_i_section_sweep(page);
     icd_i_section_layers(page);
     icd_i_section_orders(page);
     icd_i_section_checks(page);

@@ -77,6 +77,29 @@ const char *const ICD_I_PAGE_STYLE[] = {
     "max-width:29rem}svg{display:block;width:100%;height:auto;border:1px solid "
     "var(--line);"
     "background:var(--box);stroke:var(--iterative);stroke-width:1;fill:none}\n",
+    ".badge.sim{background:#8a5a00}td .badge{font-size:.72rem;padding:0 .45rem}\n",
+    ".tall{height:1.7rem}.row:has(.tall){min-height:2rem}svg.dist{position:absolute;"
+    "inset:0;width:100%;height:100%;border:0;background:none;stroke:none;"
+    "fill:var(--control)}svg.dist .baseline{fill:var(--linear)}svg.dist .candidate{"
+    "fill:var(--iterative)}svg.dist .alternative{fill:var(--other)}\n",
+    "figure.wide{max-width:none}svg.course{height:9rem}svg.course path,svg.over path{"
+    "vector-effect:non-scaling-stroke;stroke-width:1.5}svg.course .baseline{"
+    "stroke:var(--linear)}svg.course .candidate{stroke:var(--iterative)}"
+    "i.key{width:1.4rem;height:0;border:0;border-top:3px solid var(--linear);"
+    "vertical-align:middle}i.key.iterative{border-color:var(--iterative)}\n",
+    ".plot{position:relative;height:17rem;max-width:40rem;margin:.6rem 0 1.6rem 3.2rem;"
+    "background:var(--box);border-left:1px solid var(--soft);"
+    "border-bottom:1px solid var(--soft);font-size:.76rem}.plot>*{position:absolute}"
+    ".plot .dot{background:var(--control)}.plot .dot.linear{background:var(--paper)}"
+    ".plot .dot.iterative{background:var(--iterative)}.plot .dot.frequency{"
+    "background:var(--other)}.plot .dot.random{width:.5rem;height:.5rem;"
+    "margin:-.25rem 0 0 -.25rem;border-radius:50%}.plot b{font-weight:400;"
+    "white-space:nowrap;transform:translate(.55rem,-50%)}.plot b.left{"
+    "transform:translate(calc(-100% - .55rem),-50%)}.plot b.x{top:100%;"
+    "transform:translate(-50%,.15rem);color:var(--soft)}.plot b.y{left:0;"
+    "transform:translate(calc(-100% - .4rem),-50%);color:var(--soft)}svg.over{inset:0;"
+    "height:100%;border:0;background:none;stroke:var(--soft)}\n",
+    "svg.tilemap{height:3.2rem;margin:0 0 .2rem}.maps figure{flex-basis:13rem}\n",
     ".facts{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;"
     "font-size:.9rem}.facts dd{margin:0}pre{background:var(--box);padding:.6rem;"
     "overflow-x:auto;white-space:pre-wrap}\n",

@@ -42,6 +42,9 @@ icd_status icd_i_verdict_untimed(icd_job *job);
 /** Fills job->evidence and job->gate from samples, readings and quality scores. */
 icd_status icd_i_judge(icd_job *job, const icd_comparison *latency);
 
+/** Histograms, quantiles and courses of the samples, for the report; new reference. */
+icd_status icd_i_distributions(icd_job *job, json_t **out);
+
 /** Why the run was rolled back, for people (job->cause) and machines (job->root_cause):
  * which metric, which layers, what the cost model predicted. */
 icd_status icd_i_root_cause(icd_job *job, const icd_decision *decision);

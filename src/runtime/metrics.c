@@ -386,7 +386,12 @@ static json_t *all(icd_job *job)
     json_object_set_new(root, "evidence", evidence_rows(job));
     json_object_set_new(root, "prediction", prediction(job));
     if (job->root_cause) json_object_set(root, "root_cause", job->root_cause);
-    if (job->samples) json_object_set_new(root, "clock", clock_row(job));
+    if (job->samples) {
+        json_t *samples = NULL;
+        json_object_set_new(root, "clock", clock_row(job));
+        if (icd_i_distributions(job, &samples) == ICD_OK)
+            json_object_set_new(root, "samples", samples);
+    }
     json_object_set_new(root, "stages", stage_rows(job));
     json_object_set_new(root, "environment", environment(job));
     json_object_set_new(root, "overhead", overhead(job));
