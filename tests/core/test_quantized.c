@@ -106,7 +106,7 @@ static void rounding_errors_are_bounded(void **state)
     icd_matrix m = {"w", w, ROWS, COLS};
     (void)state;
     fill(w);
-    for (int32_t dtype = ICD_WEIGHT_BF16; dtype < ICD_WEIGHT_COUNT; dtype++)
+    for (int32_t dtype = ICD_WEIGHT_BF16; dtype < ICD_WEIGHT_DTYPES; dtype++)
         for (int32_t group = 0; group <= 64; group += 32) {
             icd_quantized *q = NULL;
             assert_ok(ctx, icd_quantize_matrix(ctx, &m, dtype, group, &q));
