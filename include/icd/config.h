@@ -11,6 +11,7 @@
 #include <icd/graph.h>
 #include <icd/measure.h>
 #include <icd/options.h>
+#include <icd/quality.h>
 #include <icd/run.h>
 #include <icd/runner.h>
 #include <icd/solver.h>
@@ -33,6 +34,7 @@ typedef struct icd_config {
     icd_quant_opts quant;       /**< section transform.quant */
     icd_kv_opts kv;             /**< section transform.kv */
     icd_measure_opts measure;
+    icd_quality_opts quality;
     icd_cache_opts cache;
     icd_gates_opts gates;
     icd_rollback_opts rollback;

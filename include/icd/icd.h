@@ -24,6 +24,7 @@
 #include <icd/nm.h>
 #include <icd/options.h>
 #include <icd/perm.h>
+#include <icd/quality.h>
 #include <icd/report.h>
 #include <icd/run.h>
 #include <icd/runner.h>

@@ -142,6 +142,9 @@ const char *
 icd_model_path(const icd_model *model); /**< as opened; "" once changed in memory */
 const icd_model_config *icd_model_get_config(const icd_model *model);
 int64_t icd_model_parameters(const icd_model *model);
+/** Whether the weights were made up (metadata `icd.synthetic` = "true"): shapes are true,
+ * quality means nothing. */
+bool icd_model_synthetic(const icd_model *model);
 /** Content hash of all tensors (XXH64). @cost reads every byte once */
 uint64_t icd_model_hash(const icd_model *model);
 

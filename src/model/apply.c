@@ -32,6 +32,7 @@ icd_status icd_i_model_view(icd_ctx *ctx, const icd_model *source, icd_model **o
     model->arch = source->arch;
     model->name = source->name;
     model->path = "";
+    model->synthetic = source->synthetic;
     model->map = source->map;
     model->config = source->config;
     ICD_TRY(ICD_ALLOC(ctx, source->slots, &model->slot));

@@ -305,6 +305,8 @@ icd_status icd_model_open_mapped(icd_ctx *ctx, const char *path, const char *map
     else
         ICD_TRY(icd_safetensors_open(ctx, path, &model->file));
     ICD_TRY(fill_slots(ctx, model));
+    const char *synthetic = icd_safetensors_metadata(model->file, "icd.synthetic");
+    model->synthetic = synthetic && strcmp(synthetic, "true") == 0;
     ICD_TRY(open_axes(ctx, model, dir, map));
     if (dir)
         ICD_TRY(restore_orders(ctx, model, dir));
@@ -349,6 +351,11 @@ const char *icd_model_path(const icd_model *model)
 const icd_model_config *icd_model_get_config(const icd_model *model)
 {
     return &model->config;
+}
+
+bool icd_model_synthetic(const icd_model *model)
+{
+    return model->synthetic;
 }
 
 /* A block file ships activations beside its weights, a BertModel its position numbers. */

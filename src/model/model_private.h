@@ -34,6 +34,7 @@ struct icd_model {
     icd_arena *arena;
     icd_safetensors *file;
     const char *arch, *name, *path;
+    bool synthetic;  /**< metadata `icd.synthetic` */
     const char *map; /**< text of the axis map it was opened with; NULL: none */
     icd_model_config config;
     icd_slot *slot; /**< sorted by tensor.name */

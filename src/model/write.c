@@ -23,7 +23,11 @@ static icd_status write_tensors(icd_ctx *ctx, const icd_model *model, const char
     icd_status status;
     icd_tensor *tensor = NULL;
     char *path = NULL, hash[17];
-    const char *metadata[] = {"format", "pt", ICD_ORDERS_KEY, hash, NULL};
+    const char *metadata[] = {"format", "pt", ICD_ORDERS_KEY, hash, NULL, NULL, NULL};
+    if (model->synthetic) {
+        metadata[4] = "icd.synthetic";
+        metadata[5] = "true";
+    }
     ICD_TRY(icd_i_orders_hash(ctx, orders, hash));
     ICD_TRY(icd_i_path_join(ctx, dir, "model.safetensors", &path));
     ICD_TRY(ICD_ALLOC(ctx, model->slots, &tensor));

@@ -146,6 +146,7 @@ icd_status icd_i_stage_transform(icd_job *job);
 icd_status icd_i_stage_repermute(icd_job *job);
 icd_status icd_i_stage_repermute_load(icd_job *job);
 icd_status icd_i_stage_check(icd_job *job);
+icd_status icd_i_stage_quality(icd_job *job);
 icd_status icd_i_stage_measure(icd_job *job);
 icd_status icd_i_stage_measure_load(icd_job *job);
 

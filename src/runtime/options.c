@@ -1,4 +1,5 @@
 /* The sections of config.yaml that belong to the loop itself. */
+#include <icd/quality.h>
 #include <icd/run.h>
 
 #define COUNT(array) (int32_t)(sizeof(array) / sizeof((array)[0]))
@@ -60,6 +61,26 @@ static const icd_option TRACE[] = {
      "all, or patterns like layer.*.heads,residual"},
     {"events", offsetof(icd_trace_run_opts, events), ICD_OPTION_INT64, "200000", 1, 1e9,
      NULL, "events", "events kept per axis at most: every k-th one"},
+};
+
+static const icd_option QUALITY[] = {
+    {"task", offsetof(icd_quality_opts, task), ICD_OPTION_ENUM, "auto", 0, 0,
+     "auto|none|classification|next-token|masked-word", NULL,
+     "how quality is judged; auto: by what the model and the data allow"},
+    {"data", offsetof(icd_quality_opts, data), ICD_OPTION_LIST, NULL, 0, 0, NULL, NULL,
+     "labelled sentences (.tsv, .json) or text files; none: not evaluated"},
+    {"examples", offsetof(icd_quality_opts, examples), ICD_OPTION_INT64, "1000", 5, 1e9,
+     NULL, "examples", "examples at most, evenly from the data"},
+    {"seq", offsetof(icd_quality_opts, seq), ICD_OPTION_INT64, "64", 8, 65536, NULL,
+     "tokens", "tokens of an example; longer ones are cut"},
+};
+
+const icd_option_table icd_quality_table = {
+    .section = "quality",
+    .help = "what the transform costs, example by example",
+    .struct_size = sizeof(icd_quality_opts),
+    .row = QUALITY,
+    .rows = COUNT(QUALITY),
 };
 
 static const icd_option CACHE[] = {

@@ -29,6 +29,7 @@ static const stage STAGE[] = {
     {"transform", "TRANSFORMED", icd_i_stage_transform, NULL},
     {"repermute", "REPERMUTED", icd_i_stage_repermute, icd_i_stage_repermute_load},
     {"check", NULL, icd_i_stage_check, NULL},
+    {"quality", NULL, icd_i_stage_quality, NULL},
     {"measure", "MEASURED", icd_i_stage_measure, icd_i_stage_measure_load},
 };
 enum { STAGES = sizeof STAGE / sizeof STAGE[0], MEASURE = STAGES - 1 };
