@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 static struct {
-    const char *out, *reuse_perm;
+    const char *out, *reuse_perm, *format;
     bool dry_run, no_measure, gate, in_process, worker;
 } arg;
 
@@ -207,23 +207,37 @@ const cli_command cli_measure = {
     .run = measure,
 };
 
+static const cli_flag *report_flags(void)
+{
+    static const cli_flag ROW[] = {
+        {"--format", 0, "LIST", "html, csv, md, junit (default: html,csv)", NULL,
+         &arg.format, NULL},
+        {NULL, 0, NULL, NULL, NULL, NULL, NULL},
+    };
+    return ROW;
+}
+
 static icd_status report(cli_app *app)
 {
-    icd_status status = icd_report_run(app->ctx, app->positional[0]);
+    uint32_t formats = 0;
+    const char *dir = app->positional[0], *list = arg.format ? arg.format : "html,csv";
+    icd_status status = icd_report_formats(app->ctx, list, &formats);
+    if (status == ICD_OK) status = icd_report_write_as(app->ctx, dir, formats);
     if (status != ICD_OK) return status;
     if (app->json)
         return cli_print_json(
-            json_pack("{s:s+}", "report", app->positional[0], "/report.html"));
-    printf("written: %s/report.html and report.csv\n", app->positional[0]);
+            json_pack("{s:s+,s:s}", "report", dir, "/report.html", "formats", list));
+    printf("written to %s: %s\n", dir, list);
     return ICD_OK;
 }
 
 const cli_command cli_report = {
     .name = "report",
     .summary = "write the report of a run directory anew from its artifacts",
-    .usage = "RUN_DIR",
-    .examples = "  icd report runs/x\n",
+    .usage = "RUN_DIR [--format LIST]",
+    .examples = "  icd report runs/x\n  icd report runs/x --format md,junit\n",
     .min_positionals = 1,
     .max_positionals = 1,
+    .flags = report_flags,
     .run = report,
 };

@@ -24,6 +24,20 @@ extern "C" {
  */
 icd_status icd_report_write(icd_ctx *ctx, const char *dir);
 
+/** Bits of a set of formats. */
+typedef enum icd_report_format {
+    ICD_REPORT_HTML = 1,     /**< report.html */
+    ICD_REPORT_CSV = 2,      /**< report.csv */
+    ICD_REPORT_MARKDOWN = 4, /**< report.md: a summary for a pull request */
+    ICD_REPORT_JUNIT = 8     /**< junit.xml: gates, controls, exactness as tests */
+} icd_report_format;
+
+/** Like icd_report_write, but only what is asked for. @param formats [in] sum of bits */
+icd_status icd_report_write_as(icd_ctx *ctx, const char *dir, uint32_t formats);
+
+/** "html,csv,md,junit" as bits. @return ICD_OK | ICD_EINVAL another name in the list */
+icd_status icd_report_formats(icd_ctx *ctx, const char *list, uint32_t *formats);
+
 #ifdef __cplusplus
 }
 #endif

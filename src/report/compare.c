@@ -10,21 +10,18 @@
 
 enum { COLUMN = 24, CELL = 96 };
 
-/* Escapes for the format; text and Markdown get the bars of tables out of the way. */
+/* Escapes for the format. */
 static void put_text(icd_page *p, icd_compare_format f, const char *text)
 {
     if (f == ICD_COMPARE_HTML) {
         icd_i_page_text(p, text);
-        return;
-    }
-    for (const char *at = text; *at; at++) {
-        char one[8] = {*at, 0};
-        if ((unsigned char)*at < 0x20) one[0] = ' ';
-        if (f == ICD_COMPARE_MARKDOWN && strchr("|<>&`*_\\[]", *at)) {
-            one[0] = '\\';
-            one[1] = *at;
+    } else if (f == ICD_COMPARE_MARKDOWN) {
+        icd_i_page_markdown(p, text);
+    } else {
+        for (const char *at = text; *at; at++) {
+            const char one[2] = {(unsigned char)*at < 0x20 ? ' ' : *at, 0};
+            icd_i_page_raw(p, one);
         }
-        icd_i_page_raw(p, one);
     }
 }
 

@@ -102,4 +102,14 @@ void icd_i_tile_maps(icd_page *page);
 /** report.csv: one line per arm (docs/artifacts.md). */
 void icd_i_csv(icd_page *page);
 
+/** report.md: verdict, cause, gates, arms. */
+void icd_i_markdown(icd_page *page);
+
+/** junit.xml: one test per gate, control and exactness check. */
+void icd_i_junit(icd_page *page);
+
+/** Text of a run inside Markdown: what would be markup is escaped, a line end is a blank.
+ */
+void icd_i_page_markdown(icd_page *page, const char *text);
+
 #endif

@@ -5,6 +5,7 @@
 #include "report/html.h"
 
 #include <locale.h>
+#include <string.h>
 
 /* Links to the sections that the page has. */
 static void contents(icd_page *page)
@@ -62,7 +63,19 @@ static icd_status write_page(icd_ctx *ctx, const char *dir, const char *name,
     return page.status;
 }
 
-static icd_status write_all(icd_ctx *ctx, const char *dir)
+/* What can be written, in the order of icd_report_format. */
+static const struct {
+    const char *name, *file;
+    void (*fill)(icd_page *page);
+} FORMAT[] = {
+    {"html", "report.html", html},
+    {"csv", "report.csv", icd_i_csv},
+    {"md", "report.md", icd_i_markdown},
+    {"junit", "junit.xml", icd_i_junit},
+};
+enum { FORMATS = sizeof FORMAT / sizeof FORMAT[0] };
+
+static icd_status write_all(icd_ctx *ctx, const char *dir, uint32_t formats)
 {
     icd_status status = ICD_OK;
     char *path = NULL;
@@ -74,8 +87,9 @@ static icd_status write_all(icd_ctx *ctx, const char *dir)
                             "found no JSON object, expected the metrics of a run");
         goto done;
     }
-    ICD_TRY(write_page(ctx, dir, "report.html", metrics, html));
-    ICD_TRY(write_page(ctx, dir, "report.csv", metrics, icd_i_csv));
+    for (int i = 0; i < FORMATS; i++)
+        if (formats >> i & 1)
+            ICD_TRY(write_page(ctx, dir, FORMAT[i].file, metrics, FORMAT[i].fill));
 done:
     json_decref(metrics);
     icd_i_free(ctx, path);
@@ -84,14 +98,44 @@ done:
 
 /* Style sheets and CSV know the decimal point only, whatever locale the caller has set.
  */
-icd_status icd_report_write(icd_ctx *ctx, const char *dir)
+icd_status icd_report_write_as(icd_ctx *ctx, const char *dir, uint32_t formats)
 {
     locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0), before;
     if (!plain)
         return icd_i_fail(ctx, ICD_ENOMEM, "report", NULL, "the C locale is not there");
     before = uselocale(plain);
-    icd_status status = write_all(ctx, dir);
+    icd_status status = write_all(ctx, dir, formats);
     uselocale(before);
     freelocale(plain);
     return status;
+}
+
+icd_status icd_report_write(icd_ctx *ctx, const char *dir)
+{
+    return icd_report_write_as(ctx, dir, ICD_REPORT_HTML | ICD_REPORT_CSV);
+}
+
+/* The format of `length` bytes of text; -1: none of that name. */
+static int find_format(const char *text, size_t length)
+{
+    for (int i = 0; i < FORMATS; i++)
+        if (strlen(FORMAT[i].name) == length && !strncmp(FORMAT[i].name, text, length))
+            return i;
+    return -1;
+}
+
+icd_status icd_report_formats(icd_ctx *ctx, const char *list, uint32_t *formats)
+{
+    *formats = 0;
+    for (const char *at = list;; at++) {
+        size_t length = strcspn(at, ",");
+        int found = find_format(at, length);
+        if (found < 0)
+            return icd_i_fail(ctx, ICD_EINVAL, "formats", NULL,
+                              "found '%s', expected a list of html, csv, md and junit",
+                              list);
+        *formats |= UINT32_C(1) << found;
+        at += length;
+        if (!*at) return ICD_OK;
+    }
 }

@@ -107,9 +107,31 @@ static void signed_percent(icd_page *page, double share)
     icd_i_page_real(page, 100 * share, 1);
 }
 
+/* A control must lie inside +-1 %: beyond that it is bad, in either direction. */
+static const char *control_class(const json_t *row)
+{
+    double low = icd_i_get_real(row, "low"), high = icd_i_get_real(row, "high");
+    return low >= -.01 && high <= .01 ? "good" : "bad";
+}
+
+/* The alternative with the lowest mean; NULL: none was timed. */
+static const char *strongest_alternative(icd_page *page)
+{
+    const json_t *arm = NULL, *best = NULL;
+    size_t i = 0;
+    json_array_foreach(icd_i_page_get(page, "arms"), i, arm)
+    {
+        double ms = icd_i_metric_value(json_object_get(arm, "lat_ms"));
+        if (strcmp(icd_i_get_string(arm, "role"), "alternative") != 0 || !isfinite(ms))
+            continue;
+        if (!best || ms < icd_i_metric_value(json_object_get(best, "lat_ms"))) best = arm;
+    }
+    return best ? icd_i_get_string(best, "name") : NULL;
+}
+
 /* A comparison with its interval; what is missing is absent, with the reason. */
 static void comparison_tile(icd_page *page, const char *label, const char *a,
-                            const char *b)
+                            const char *b, bool control)
 {
     const json_t *row = icd_i_page_comparison(page, a, b);
     const char *verdict = icd_i_get_string(row, "verdict");
@@ -118,10 +140,14 @@ static void comparison_tile(icd_page *page, const char *label, const char *a,
         absent_tile(page, label, icd_i_get_string(page->metrics, "stopped"));
         return;
     }
-    tile(page, label, icd_i_verdict_class(verdict));
+    tile(page, label, control ? control_class(row) : icd_i_verdict_class(verdict));
     signed_percent(page, delta);
     icd_i_page_raw(page, "&nbsp;%");
     tile_note(page);
+    if (strcmp(a, "linear") != 0 && !control) {
+        icd_i_page_text(page, a);
+        icd_i_page_raw(page, ": ");
+    }
     icd_i_page_text(page, verdict);
     icd_i_page_raw(page, ", 95&nbsp;% CI ");
     signed_percent(page, icd_i_get_real(row, "low"));
@@ -165,8 +191,13 @@ static void tiles(icd_page *page)
     const json_t *linear = icd_i_page_arm(page, "linear"),
                  *iterative = icd_i_page_arm(page, "iterative");
     double cosine = icd_i_get_real(icd_i_page_get(page, "transform"), "cosine_vs_dense");
+    const char *strongest = strongest_alternative(page);
     icd_i_page_raw(page, "<dl class=tiles>");
-    comparison_tile(page, "Latency, iterative against linear", "linear", "iterative");
+    comparison_tile(page, "Latency, iterative against linear", "linear", "iterative",
+                    false);
+    if (strongest && icd_i_page_comparison(page, strongest, "iterative"))
+        comparison_tile(page, "Iterative against the strongest alternative", strongest,
+                        "iterative", false);
     change_tile(page, "A step", icd_i_metric_value(json_object_get(linear, "lat_ms")),
                 icd_i_metric_value(json_object_get(iterative, "lat_ms")), 2, "ms",
                 "mean, linear &rarr; iterative");
@@ -175,9 +206,10 @@ static void tiles(icd_page *page)
     change_tile(page, "Packed weights", icd_i_get_real(linear, "bytes") / 1e6,
                 icd_i_get_real(iterative, "bytes") / 1e6, 2, "MB",
                 "linear &rarr; iterative");
-    comparison_tile(page, "Control A/A: must be 0", "linear", "linear A/A");
+    comparison_tile(page, "Control A/A: must be 0", "linear", "linear A/A", true);
     if (icd_i_page_comparison(page, "dense random", "dense pi1"))
-        comparison_tile(page, "Control dense: must be 0", "dense random", "dense pi1");
+        comparison_tile(page, "Control dense: must be 0", "dense random", "dense pi1",
+                        true);
     if (isfinite(cosine)) {
         tile(page, "Outputs", "");
         icd_i_page_real(page, cosine, 4);

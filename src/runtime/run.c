@@ -32,7 +32,7 @@ static const stage STAGE[] = {
     {"quality", NULL, icd_i_stage_quality, NULL},
     {"measure", "MEASURED", icd_i_stage_measure, icd_i_stage_measure_load},
 };
-enum { STAGES = sizeof STAGE / sizeof STAGE[0], MEASURE = STAGES - 1 };
+enum { STAGES = sizeof STAGE / sizeof STAGE[0], MEASURE = STAGES - 1, REPERMUTED = 5 };
 
 static void reach(icd_job *job, const char *state)
 {
@@ -111,10 +111,10 @@ static icd_status run_with_retries(icd_job *job, int i)
     return status;
 }
 
-/* Stages after which the run of this kind is complete; a dry run needs no exactness. */
+/* The last stage of a run of this kind; a dry run needs layouts only. */
 static int last_stage(const icd_job *job)
 {
-    if (job->opts.dry_run) return MEASURE - 2;
+    if (job->opts.dry_run) return REPERMUTED - 1;
     return job->opts.no_measure ? MEASURE - 1 : MEASURE;
 }
 
