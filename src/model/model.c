@@ -112,6 +112,7 @@ static const struct {
 } ARCH[] = {
     {"bert", icd_i_bert_open},
     {"llama", icd_i_llama_open},
+    {"mamba", icd_i_mamba_open},
 };
 
 static icd_status open_type(icd_ctx *ctx, icd_model *model, const char *place,

@@ -100,7 +100,7 @@ icd_status icd_i_model_take_axis(icd_ctx *ctx, icd_model *model, const char *nam
  * axes of one architecture; one row of the table in model.c. */
 typedef icd_status icd_arch_open_fn(icd_ctx *ctx, icd_model *model, const char *place,
                                     const json_t *root);
-icd_arch_open_fn icd_i_bert_open, icd_i_llama_open;
+icd_arch_open_fn icd_i_bert_open, icd_i_llama_open, icd_i_mamba_open;
 
 /** The same for a block file: sizes come from the tensors. */
 icd_status icd_i_ffn_open(icd_ctx *ctx, icd_model *model);
