@@ -46,13 +46,13 @@ static float *logits_of(icd_runner *runner, int64_t rows)
     return out;
 }
 
-/* What transformers computed, [batch, seq, width] as f32. */
+/* What transformers computed, as f32; `name`: of an archive in tests/data. */
 static float *oracle(const char *name, const char *member, int64_t *shape)
 {
     icd_npz *npz = NULL;
     icd_array a;
     char path[512];
-    snprintf(path, sizeof path, "%s/%s/oracle.npz", ICD_TEST_DATA, name);
+    snprintf(path, sizeof path, "%s/%s.npz", ICD_TEST_DATA, name);
     assert_ok(ctx, icd_i_npz_open(ctx, path, &npz));
     assert_ok(ctx, icd_i_npz_get(ctx, npz, member, &a));
     float *out = malloc((size_t)a.count * sizeof *out);
@@ -66,20 +66,21 @@ static float *oracle(const char *name, const char *member, int64_t *shape)
 
 static void compare_with_oracle(const char *name)
 {
-    char path[512];
+    char path[512], archive[64];
     icd_model *m = NULL;
     icd_output out;
     int64_t shape[4];
     int32_t id[256];
     snprintf(path, sizeof path, "%s/%s", ICD_TEST_DATA, name);
+    snprintf(archive, sizeof archive, "%s/oracle", name);
     assert_ok(ctx, icd_model_open(ctx, path, &m));
-    float *ids = oracle(name, "ids", shape);
+    float *ids = oracle(archive, "ids", shape);
     assert_true(shape[0] * shape[1] <= 256);
     for (int64_t i = 0; i < shape[0] * shape[1]; i++) id[i] = (int32_t)ids[i];
     icd_batch b = {.ids = id, .batch = shape[0], .seq = shape[1]};
     icd_runner *runner = runner_of(m, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
-    float *hidden = oracle(name, "hidden", shape),
-          *logits = oracle(name, "logits", shape);
+    float *hidden = oracle(archive, "hidden", shape),
+          *logits = oracle(archive, "logits", shape);
     assert_ok(ctx, icd_runner_step(ctx, runner, &b, &out));
     assert_int_equal(shape[2], icd_runner_outputs(runner));
     float *found = logits_of(runner, out.tokens);
@@ -100,6 +101,63 @@ static void test_transformers(void **state)
     (void)state;
     compare_with_oracle("llama_gqa");
     compare_with_oracle("llama_tied");
+}
+
+/* e to the mean surprise at each next token. */
+static double perplexity(icd_runner *runner, const icd_batch *b)
+{
+    int64_t vocab = icd_runner_outputs(runner), count = 0;
+    float *logits = logits_of(runner, b->batch * b->seq);
+    double sum = 0;
+    for (int64_t t = 0; t < b->batch * b->seq; t++) {
+        const float *row = logits + t * vocab;
+        double total = 0;
+        if (t % b->seq == b->seq - 1) continue;
+        for (int64_t i = 0; i < vocab; i++)
+            total += exp((double)row[i] - (double)row[b->ids[t + 1]]);
+        sum += log(total);
+        count++;
+    }
+    free(logits);
+    return exp(sum / (double)count);
+}
+
+/* SmolLM2-135M, if it was fetched (tests/data/make_smollm2_oracle.py). */
+static void test_smollm2(void **state)
+{
+    (void)state;
+    static const char FOLDER[] = ICD_SOURCE_DIR "/.cache/models/smollm2-135m";
+    icd_model *real = NULL;
+    icd_output out;
+    int64_t shape[4], some[4];
+    int32_t id[64];
+    double gap = 0;
+    if (!icd_i_file_exists(ICD_SOURCE_DIR "/.cache/models/smollm2-135m/config.json")) {
+        print_message("skipped: SmolLM2 is not here (tools/fetch_model.sh smollm2)\n");
+        skip();
+    }
+    float *ids = oracle("smollm2_oracle", "ids", shape),
+          *hidden = oracle("smollm2_oracle", "hidden", some),
+          *expected = oracle("smollm2_oracle", "perplexity", (int64_t[4]){0});
+    for (int64_t i = 0; i < shape[0] * shape[1]; i++) id[i] = (int32_t)ids[i];
+    icd_batch b = {.ids = id, .batch = shape[0], .seq = shape[1]};
+    assert_ok(ctx, icd_model_open(ctx, FOLDER, &real));
+    icd_runner *runner = runner_of(real, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
+    assert_ok(ctx, icd_runner_step(ctx, runner, &b, &out));
+    for (int64_t i = 0; i < some[0] * some[1]; i++) {
+        int64_t t = i / some[1] * shape[1] + i % some[1] * 4;
+        gap = fmax(gap, relative_gap(out.hidden + t * out.width, hidden + i * out.width,
+                                     out.width));
+    }
+    double found = perplexity(runner, &b);
+    print_message("SmolLM2: hidden %.2g, perplexity %.6f\n", gap, found);
+    assert_true(gap <= 1e-4);
+    assert_near(found, (double)*expected, 1e-4 * found);
+    icd_runner_free(ctx, runner);
+    icd_model_free(ctx, real);
+    free(ids);
+    free(hidden);
+    free(expected);
 }
 
 static void compare_with_reference(const llama_shape *z, uint64_t seed)
@@ -719,6 +777,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transformers),
+        cmocka_unit_test(test_smollm2),
         cmocka_unit_test(test_reference),
         cmocka_unit_test(test_decode_equals_prefill),
         cmocka_unit_test(test_decode_behind_padding),
