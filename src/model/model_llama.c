@@ -38,16 +38,27 @@ done:
     return status;
 }
 
+/* The object that says how positions are stretched, and in newer files the base too. */
+static const json_t *rope_object(const json_t *root, const char **key)
+{
+    *key = given(root, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    return json_object_get(root, *key);
+}
+
 /* Stretched positions are other positions, not a detail to leave out. */
 static icd_status check_rope(icd_ctx *ctx, const char *place, const json_t *root)
 {
-    const json_t *scaling = json_object_get(root, "rope_scaling");
-    const json_t *type = json_object_get(scaling, "rope_type");
-    if (!type) type = json_object_get(scaling, "type");
-    if (!scaling || json_is_null(scaling)) return ICD_OK;
+    const char *key;
+    const json_t *rope = rope_object(root, &key),
+                 *type = json_object_get(rope, "rope_type");
+    if (!type) type = json_object_get(rope, "type");
+    if (given(root, "partial_rotary_factor") || given(rope, "partial_rotary_factor"))
+        return unsupported(ctx, place, "partial_rotary_factor", "a number",
+                           "heads that are turned whole");
+    if (!rope || json_is_null(rope)) return ICD_OK;
     if (type && json_is_string(type) && strcmp(json_string_value(type), "default") == 0)
         return ICD_OK;
-    return unsupported(ctx, place, "rope_scaling",
+    return unsupported(ctx, place, key,
                        type && json_is_string(type) ? json_string_value(type)
                                                     : "(an object)",
                        "null and 'default'");
@@ -107,12 +118,16 @@ static icd_status read_reals(icd_ctx *ctx, const char *place, const json_t *root
                              icd_model_config *c)
 {
     icd_status status = ICD_OK;
+    const char *key;
+    const json_t *rope = rope_object(root, &key);
     c->norm_eps = 1e-6;
     c->rope_theta = 10000;
     if (given(root, "rms_norm_eps"))
         ICD_TRY(icd_i_json_real(ctx, root, "rms_norm_eps", place, &c->norm_eps));
     if (given(root, "rope_theta"))
         ICD_TRY(icd_i_json_real(ctx, root, "rope_theta", place, &c->rope_theta));
+    else if (given(rope, "rope_theta"))
+        ICD_TRY(icd_i_json_real(ctx, rope, "rope_theta", place, &c->rope_theta));
     if (!(c->rope_theta > 0))
         status =
             icd_i_fail(ctx, ICD_EDATA, place, NULL,

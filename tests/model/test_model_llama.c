@@ -139,6 +139,7 @@ static void test_members_follow(void **state)
 static const char *changed(icd_ctx *ctx, const char *name, const char *key,
                            const char *value)
 {
+    bool newer = strcmp(key, "rope_parameters") == 0;
     static char dir[512];
     static int number;
     char path[600], weights[600];
@@ -148,6 +149,7 @@ static const char *changed(icd_ctx *ctx, const char *name, const char *key,
     assert_ok(ctx, icd_i_mkdirs(ctx, dir));
     snprintf(path, sizeof path, "%s/%s/config.json", ICD_TEST_DATA, name);
     assert_ok(ctx, icd_i_json_read(ctx, path, &root));
+    if (newer) json_object_del(root, "rope_theta");
     if (fresh)
         json_object_set_new(root, key, fresh);
     else
@@ -179,6 +181,10 @@ static void test_refusals(void **state)
            "{\"type\": \"linear\", \"factor\": 2}");
     refuse(ctx, ICD_EUNSUPPORTED, "rope_scaling: found '(an object)'", "rope_scaling",
            "{}");
+    refuse(ctx, ICD_EUNSUPPORTED, "rope_parameters: found 'yarn'", "rope_parameters",
+           "{\"rope_type\": \"yarn\", \"rope_theta\": 1e6}");
+    refuse(ctx, ICD_EUNSUPPORTED, "partial_rotary_factor", "partial_rotary_factor",
+           "0.5");
     refuse(ctx, ICD_EUNSUPPORTED, "hidden_act: found 'mish'", "hidden_act", "\"mish\"");
     refuse(ctx, ICD_EDATA, "hidden_act", "hidden_act", "3");
     refuse(ctx, ICD_EDATA, "no multiple of num_key_value_heads 4", "num_key_value_heads",
@@ -210,6 +216,12 @@ static void test_defaults(void **state)
     const char *dir =
         changed(ctx, "llama_gqa", "rope_scaling", "{\"type\": \"default\"}");
     assert_ok(ctx, icd_model_open(ctx, dir, &m));
+    icd_model_free(ctx, m);
+    /* where newer files have the base */
+    dir = changed(ctx, "llama_gqa", "rope_parameters",
+                  "{\"rope_type\": \"default\", \"rope_theta\": 5e5}");
+    assert_ok(ctx, icd_model_open(ctx, dir, &m));
+    assert_near(icd_model_get_config(m)->rope_theta, 5e5, 0);
     icd_model_free(ctx, m);
     /* without tying, the head must be there */
     dir = changed(ctx, "llama_tied", "tie_word_embeddings", "false");
