@@ -60,6 +60,14 @@
  *
  * - page_values: y[j] += sum over t of p[t] * v[t * dim + j], in the order of t.
  *   page_values8: values in int8, p[t] * scale[t] in the place of p[t].
+ *
+ * - softplus: ln(1 + e^x) within 4 ulp; terms below e^-87 are 0.
+ *
+ * - conv_silu: y = silu(bias + sum over j < taps of w[j * n + i] * x[j][i]), in the order
+ *   of j; bias NULL: none. x[j] are rows of n.
+ *
+ * - scan: the recurrence of a selective state-space layer over `tokens` rows, for a block
+ *   of channels (icd_scan); h [states][ICD_SCAN] goes on from what it holds; y may be u.
  */
 #ifndef ICD_KERNELS_KERNELS_H
 #define ICD_KERNELS_KERNELS_H
@@ -68,6 +76,19 @@
 #include "kernels/kernels.inc"
 
 #include <stdint.h>
+
+enum { ICD_SCAN = 64 }; /**< channels of a block of `scan` */
+
+/** A block of n <= ICD_SCAN channels: for each token, with step = softplus(dt),
+ *  h[j] = e^(step a[j]) h[j] + step u b[j],  y = d u + sum over j of h[j] c[j]. */
+typedef struct icd_scan {
+    const float *u, *dt; /**< [tokens], rows `ld` apart; y lies the same way */
+    const float *b, *c;  /**< [tokens][states], rows `ld_bc` apart */
+    int64_t ld, ld_bc;
+    const float *a; /**< [states][ICD_SCAN], <= 0 */
+    const float *d; /**< [n] */
+    int64_t n, states;
+} icd_scan;
 
 typedef struct icd_kernels {
     icd_isa isa;
