@@ -31,8 +31,19 @@ typedef enum icd_saliency {
 } icd_saliency;
 /** What competes for the budget. */
 typedef enum icd_scope { ICD_SCOPE_MATRIX, ICD_SCOPE_GLOBAL } icd_scope;
-typedef enum icd_quant_dtype { ICD_Q_NONE, ICD_Q_INT8 } icd_quant_dtype;
-typedef enum icd_quant_method { ICD_Q_PTQ_MINMAX } icd_quant_method;
+typedef enum icd_quant_dtype {
+    ICD_Q_NONE,
+    ICD_Q_INT8,
+    ICD_Q_INT4,
+    ICD_Q_FP8, /**< e4m3 */
+    ICD_Q_FP8_E5M2,
+    ICD_Q_BF16
+} icd_quant_dtype;
+typedef enum icd_quant_method {
+    ICD_Q_PTQ_MINMAX,    /**< the largest magnitude sets the scale */
+    ICD_Q_PTQ_KLD,       /**< the cut at which the distributions differ least */
+    ICD_Q_PTQ_PERCENTILE /**< a percentile of the magnitudes */
+} icd_quant_method;
 
 /** Section `transform.sparsity`. */
 typedef struct icd_sparsity_opts {
@@ -52,8 +63,10 @@ typedef struct icd_sparsity_opts {
 /** Section `transform.quant`. */
 typedef struct icd_quant_opts {
     size_t size;
-    int32_t dtype;  /**< icd_quant_dtype */
-    int32_t method; /**< icd_quant_method */
+    int32_t dtype;     /**< icd_quant_dtype */
+    int32_t method;    /**< icd_quant_method */
+    int32_t group;     /**< neighbouring columns that share a scale; 0: the whole row */
+    double percentile; /**< ptq-percentile: what is kept, 0..100 */
 } icd_quant_opts;
 
 typedef enum icd_kv_policy {
@@ -182,10 +195,16 @@ void icd_mask_free(icd_ctx *ctx, struct icd_mask *mask);
 /** Copies w with masked weights zeroed into `out` [rows x cols] of the caller. */
 void icd_mask_apply(const struct icd_mask *mask, const float *w, float *out);
 
-/** Quantises a matrix; a row with NaN or Inf is a no-op with its reason. */
+/** Quantises a matrix; one with NaN or Inf is a no-op with its reason. */
 icd_status icd_apply_quant(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
                            const icd_quant_opts *opts, icd_quantized **out,
                            icd_transform_meta *meta);
+
+/** The same with groups of neighbours in `order` (NULL: as the columns stand). */
+icd_status icd_apply_quant_at(icd_ctx *ctx, const icd_matrix *w,
+                              const icd_calibration *cal, const icd_quant_opts *opts,
+                              const struct icd_perm *order, icd_quantized **out,
+                              icd_transform_meta *meta);
 
 struct icd_kv;
 

@@ -30,10 +30,14 @@ static const icd_option SPARSITY[] = {
 };
 
 static const icd_option QUANT[] = {
-    {"dtype", FIELD(icd_quant_opts, dtype), ICD_OPTION_ENUM, "none", 0, 0, "none|int8",
-     NULL, "type in which weights are stored and multiplied"},
+    {"dtype", FIELD(icd_quant_opts, dtype), ICD_OPTION_ENUM, "none", 0, 0,
+     "none|int8|int4|fp8|fp8-e5m2|bf16", NULL, "type in which weights are stored"},
     {"method", FIELD(icd_quant_opts, method), ICD_OPTION_ENUM, "ptq-minmax", 0, 0,
-     "ptq-minmax", NULL, "how scales are chosen"},
+     "ptq-minmax|ptq-kld|ptq-percentile", NULL, "how scales are chosen"},
+    {"group", FIELD(icd_quant_opts, group), ICD_OPTION_INT, "0", 0, 4096, NULL,
+     "channels", "neighbouring channels of a row that share a scale; 0: the whole row"},
+    {"percentile", FIELD(icd_quant_opts, percentile), ICD_OPTION_REAL, "99.9", 50, 100,
+     NULL, "%", "ptq-percentile: share of the magnitudes that is not cut"},
 };
 
 static const icd_option KV[] = {

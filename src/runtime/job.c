@@ -89,3 +89,8 @@ void icd_i_job_free(icd_job *job)
     icd_model_free(ctx, job->checkpoint);
     icd_i_rundir_close(ctx, job->dir);
 }
+
+int32_t icd_i_run_dtype(const icd_quant_opts *quant)
+{
+    return quant->dtype == ICD_Q_INT8 && quant->group == 0 ? ICD_RUN_INT8 : ICD_RUN_F32;
+}

@@ -150,6 +150,9 @@ icd_status icd_i_stage_quality(icd_job *job);
 icd_status icd_i_stage_measure(icd_job *job);
 icd_status icd_i_stage_measure_load(icd_job *job);
 
+/** The type that the linears of a transformed model are executed in. */
+int32_t icd_i_run_dtype(const icd_quant_opts *quant);
+
 /** Reads the configured input and cuts it into sequences. */
 icd_status icd_i_input_read(icd_job *job);
 void icd_i_input_release(icd_ctx *ctx, icd_job_input *input);

@@ -120,7 +120,7 @@ icd_status icd_i_stage_check(icd_job *job)
     icd_status status = ICD_OK;
     float *dense = NULL, *linear = NULL;
     int64_t tokens = 0, width = 0;
-    int32_t dtype = job->config->quant.dtype == ICD_Q_INT8 ? ICD_RUN_INT8 : ICD_RUN_F32;
+    int32_t dtype = icd_i_run_dtype(&job->config->quant);
     double max_rel = 0;
     ICD_TRY(icd_i_arms_make(job));
     ICD_TRY(check_pi0(job, &dense, &tokens, &width));

@@ -51,7 +51,7 @@ static void add_model(panel *p, const char *name, const icd_model *model,
 static void list_models(panel *p)
 {
     icd_job *job = p->job;
-    int32_t dtype = job->config->quant.dtype == ICD_Q_NONE ? ICD_RUN_F32 : ICD_RUN_INT8;
+    int32_t dtype = icd_i_run_dtype(&job->config->quant);
     add_model(p, "dense", job->checkpoint, NULL, ICD_RUN_F32);
     for (int64_t i = 0; i < job->arms; i++) {
         const icd_job_arm *a = &job->arm[i];

@@ -215,6 +215,21 @@ static void choose_kernel(const icd_job *job, icd_layout_entry *e)
     e->kernel = e->quant && e->mask ? KIND[job->config->kernel.kind] : ICD_KERNEL_DENSE;
 }
 
+/* Types without a kernel of their own are stored small and executed in f32, with the
+   values that the small type holds. */
+static void settle_quant(icd_variant *v, int64_t i, const icd_quant_opts *q,
+                         float *weights)
+{
+    icd_layout_entry *e = &v->layout->entry[i];
+    if (!v->quant[i]) return;
+    if (icd_i_run_dtype(q) == ICD_RUN_INT8) {
+        e->quant = v->quant[i];
+        return;
+    }
+    for (int64_t r = 0; r < e->rows; r++)
+        icd_quantized_row(v->quant[i], r, weights + r * e->cols);
+}
+
 /* One linear: mask, masked weights, int8 weights. */
 static icd_status transform_one(icd_variant *v, icd_job *job, int64_t i,
                                 const icd_sparsity_opts *s, const icd_quant_opts *q,
@@ -232,8 +247,9 @@ static icd_status transform_one(icd_variant *v, icd_job *job, int64_t i,
     else
         memcpy(*masked, in.weights, (size_t)(in.w.rows * in.w.cols) * sizeof **masked);
     in.w.w = *masked;
-    ICD_TRY(icd_apply_quant(v->ctx, &in.w, &in.cal, q, &v->quant[i], &v->q[i]));
-    e->quant = v->quant[i];
+    ICD_TRY(
+        icd_apply_quant_at(v->ctx, &in.w, &in.cal, q, e->order, &v->quant[i], &v->q[i]));
+    settle_quant(v, i, q, *masked);
     choose_kernel(job, e);
 done:
     release_subject(v->ctx, &in);
@@ -360,7 +376,8 @@ static icd_status refill_one(icd_variant *v, icd_job *job, int64_t i, float **we
     v->s[i] = job->linear[i].s;
     ICD_TRY(icd_apply_quant(v->ctx, &in.w, &in.cal, &job->config->quant, &v->quant[i],
                             &v->q[i]));
-    e->quant = v->quant[i];
+    e->quant = NULL;
+    settle_quant(v, i, &job->config->quant, *weights);
 done:
     release_subject(v->ctx, &in);
     return status;

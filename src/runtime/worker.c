@@ -75,6 +75,7 @@ static icd_status quantize(icd_worker *w, icd_worker_model *m, int64_t i,
     icd_status status = ICD_OK;
     float *weights = NULL;
     icd_transform_meta meta;
+    if (icd_i_run_dtype(&w->config->quant) != ICD_RUN_INT8) return ICD_OK;
     ICD_TRY(icd_model_tensor_f32(w->ctx, m->model, w->list[i].tensor, &weights));
     icd_matrix matrix = {e->linear, weights, e->rows, e->cols};
     ICD_TRY(
@@ -235,7 +236,7 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     icd_layout *layout = NULL;
     icd_worker_model *m = NULL;
     icd_runner_opts opts = w->config->runner;
-    opts.dtype = w->config->quant.dtype == ICD_Q_INT8 ? ICD_RUN_INT8 : ICD_RUN_F32;
+    opts.dtype = icd_i_run_dtype(&w->config->quant);
     opts.vector = w->config->kernel.vector;
     ICD_TRY(model_of(w, row, &m));
     ICD_TRY(icd_i_worker_layout(w, row, &layout));
