@@ -26,7 +26,7 @@ typedef struct icd_pipeline_opts {
     bool fixed_clock; /**< asks for locked clocks; without permission the run is tagged
                          "unlocked" */
     int64_t warmup_iter;
-    int32_t retries; /**< of a stage that failed in a transient way */
+    int32_t retries;      /**< of a stage that failed in a transient way */
     icd_strings ablation; /**< arms beside the usual: identity, metis, true-axes,
                                block-tiles, block-quality */
 } icd_pipeline_opts;
@@ -81,12 +81,13 @@ typedef struct icd_cache_opts {
 /** Section `gates`: targets, iterative against linear (seed). */
 typedef struct icd_gates_opts {
     size_t size;
-    double latency_pct; /**< -20 */
-    double l2_pp;       /**< +10 */
-    double ept_pct;     /**< -15 */
-    double quality_pp;  /**< 0.1 */
+    double latency_pct;         /**< -20 */
+    double l2_pp;               /**< +10 */
+    double ept_pct;             /**< -15 */
+    double quality_pp;          /**< 0.1 */
     double quality_vs_dense_pp; /**< 1: of the transform itself */
-    icd_strings require; /**< gates that --gate looks at; none: latency, l2, ept, quality */
+    icd_strings
+        require; /**< gates that --gate looks at; none: latency, l2, ept, quality */
 } icd_gates_opts;
 
 /** Section `rollback`. */

@@ -82,12 +82,17 @@ static void calibration_plot(icd_page *page, const json_t *c)
     icd_i_page_raw(page, "<h3>Layouts between solved and random</h3>\n");
     icd_i_plot_draw(page, &plot, point,
                     calibration_points(json_object_get(c, "points"), point));
-    icd_i_page_put(page, "<p>Time = %.4g&nbsp;ms + %.4g&nbsp;ms per MB; R&sup2; %.3f, ",
-                   plot.base, plot.slope, icd_i_get_real(c, "r2"));
-    icd_i_page_put(page,
-                   "cross-validated %.3f, rank correlation %.3f (<code>icd "
-                   "calibrate</code>).</p>\n",
-                   icd_i_get_real(c, "r2_cv"), icd_i_get_real(c, "spearman"));
+    if (isfinite(plot.base) && isfinite(plot.slope))
+        icd_i_page_put(page, "<p>Time = %.4g&nbsp;ms + %.4g&nbsp;ms per MB; R&sup2; ",
+                       plot.base, plot.slope);
+    else
+        icd_i_page_raw(page, "<p>No line; R&sup2; ");
+    icd_i_page_real(page, icd_i_get_real(c, "r2"), 3);
+    icd_i_page_raw(page, ", cross-validated ");
+    icd_i_page_real(page, icd_i_get_real(c, "r2_cv"), 3);
+    icd_i_page_raw(page, ", rank correlation ");
+    icd_i_page_real(page, icd_i_get_real(c, "spearman"), 3);
+    icd_i_page_raw(page, " (<code>icd calibrate</code>).</p>\n");
 }
 
 static void ratio_cell(icd_page *page, double value, double low, double high)

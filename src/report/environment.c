@@ -1,6 +1,8 @@
 /* How the run went, where, and how to do it again. */
 #include "report/html.h"
 
+#include "base/file.h"
+
 #include <math.h>
 
 static void states_line(icd_page *page, const json_t *states)
@@ -82,14 +84,80 @@ static void reproduce(icd_page *page, const json_t *lines)
     icd_i_page_raw(page, "</pre>\n");
 }
 
+/* How the clocks stood; what the kernel does not tell is said to be so. */
+static void clock_text(icd_page *page, const json_t *clock, const char *key,
+                       const char *name)
+{
+    const char *value = icd_i_get_string(clock, key);
+    icd_i_page_put(page, "<dt>%s</dt><dd>", name);
+    icd_i_page_text(page, *value ? value : "not told by the kernel");
+    icd_i_page_raw(page, "</dd>");
+}
+
+static void clock_speed(icd_page *page, const json_t *clock)
+{
+    const json_t *mhz = json_object_get(clock, "core_mhz");
+    double low = json_number_value(json_array_get(mhz, 0)),
+           mean = json_number_value(json_array_get(mhz, 1)),
+           high = json_number_value(json_array_get(mhz, 2));
+    if (!(mean > 0)) return;
+    icd_i_page_put(page,
+                   "<dt>core, before bursts</dt><dd>%.0f MHz on average (%.0f to "
+                   "%.0f)</dd>",
+                   mean, low, high);
+}
+
+static void clock_list(icd_page *page, const json_t *clock)
+{
+    double throttled = icd_i_get_real(clock, "throttled"),
+           tsc = icd_i_get_real(clock, "tsc_mhz");
+    if (!json_is_object(clock)) return;
+    icd_i_page_raw(page, "<h3>Clocks while samples were taken</h3><dl class=facts>");
+    clock_text(page, clock, "mode", "mode");
+    clock_text(page, clock, "criterion", "ended by");
+    clock_text(page, clock, "pinned", "CPUs");
+    clock_text(page, clock, "governor", "governor");
+    clock_text(page, clock, "boost", "boost");
+    icd_i_page_raw(page, "<dt>thermal throttling</dt><dd>");
+    if (throttled >= 0)
+        icd_i_page_put(page, "%.0f events", throttled);
+    else
+        icd_i_page_raw(page, "not told by the kernel");
+    icd_i_page_raw(page, "</dd>");
+    clock_speed(page, clock);
+    if (tsc > 0) {
+        icd_i_page_put(page, "<dt>time-stamp counter</dt><dd>%.1f MHz%s, no block further "
+                             "than ",
+                       tsc, icd_i_get_bool(clock, "tsc_invariant") ? ", invariant" : "");
+        icd_i_page_real(page, icd_i_get_real(clock, "tsc_worst_ppm"), 1);
+        icd_i_page_raw(page, " ppm from CLOCK_MONOTONIC_RAW</dd>");
+    }
+    icd_i_page_raw(page, "</dl>\n");
+}
+
+static bool is_here(icd_page *page, const char *name)
+{
+    char *path = NULL;
+    bool here = icd_i_path_join(page->ctx, page->dir, name, &path) == ICD_OK &&
+                icd_i_file_exists(path);
+    icd_i_free(page->ctx, path);
+    return here;
+}
+
+/* Links to what is there; report.csv is written right behind this page. */
 static void files_line(icd_page *page)
 {
     static const char *const NAME[] = {
-        "metrics.json",     "samples.csv",         "report.csv", "config.lock.json",
-        "perm_active.json", "transform_meta.json", "run.log"};
-    icd_i_page_raw(page, "<p>Raw data beside this file, as far as the run came: ");
+        "metrics.json",        "samples.csv",     "config.lock.json",
+        "perm_before.json",    "perm_after.json", "perm_active.json",
+        "transform_meta.json", "arms.json",       "meters.json",
+        "power.csv",           "ncu.csv",         "quality.json",
+        "calibration.json",    "sweep.csv",       "run.log"};
+    icd_i_page_raw(page, "<p>Raw data beside this file: <a "
+                         "href=report.csv>report.csv</a>");
     for (size_t i = 0; i < sizeof NAME / sizeof NAME[0]; i++)
-        icd_i_page_put(page, "%s<a href=%s>%s</a>", i ? ", " : "", NAME[i], NAME[i]);
+        if (is_here(page, NAME[i]))
+            icd_i_page_put(page, ", <a href=%s>%s</a>", NAME[i], NAME[i]);
     icd_i_page_raw(page, ".</p>\n");
 }
 
@@ -100,6 +168,7 @@ void icd_i_section_environment(icd_page *page)
     stages_table(page, icd_i_page_get(page, "stages"));
     overhead_line(page, icd_i_page_get(page, "overhead"));
     environment_list(page, icd_i_page_get(page, "environment"));
+    clock_list(page, icd_i_page_get(page, "clock"));
     reproduce(page, icd_i_page_get(page, "reproduce"));
     files_line(page);
 }

@@ -27,13 +27,14 @@ static const char *verdict_class(const char *verdict)
 
 static void change_cell(icd_page *page, const json_t *e)
 {
-    double change = icd_i_get_real(e, "change");
+    double change = icd_i_get_real(e, "change"), low = icd_i_get_real(e, "low"),
+           high = icd_i_get_real(e, "high");
     icd_i_page_raw(page, "<td class=n>");
     if (isfinite(change)) {
         icd_i_page_put(page, "%+.2f&nbsp;", change);
         icd_i_page_text(page, icd_i_get_string(e, "unit"));
-        icd_i_page_put(page, " <small>[%+.2f, %+.2f]</small>", icd_i_get_real(e, "low"),
-                       icd_i_get_real(e, "high"));
+        if (isfinite(low) && isfinite(high))
+            icd_i_page_put(page, " <small>[%+.2f, %+.2f]</small>", low, high);
     } else {
         icd_i_page_raw(page, "&ndash;");
     }

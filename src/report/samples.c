@@ -131,15 +131,15 @@ static void line(icd_page *page, const json_t *values, const char *class, double
 
 static void drift_sentence(icd_page *page, const json_t *drift)
 {
-    double change = icd_i_get_real(drift, "change");
-    if (!isfinite(change)) return;
+    double change = icd_i_get_real(drift, "change"), low = icd_i_get_real(drift, "low"),
+           high = icd_i_get_real(drift, "high");
+    if (!isfinite(change) || !isfinite(low) || !isfinite(high)) return;
     icd_i_page_put(page, "<p class=note>All arms together changed by %+.1f&nbsp;%% ",
                    100 * change);
     icd_i_page_put(page,
                    "(95&nbsp;%% CI %+.1f to %+.1f&nbsp;%%) from the first block to "
                    "the last",
-                   100 * icd_i_get_real(drift, "low"),
-                   100 * icd_i_get_real(drift, "high"));
+                   100 * low, 100 * high);
     icd_i_page_raw(page, icd_i_get_bool(drift, "drifting")
                              ? ": the machine drifted. Arms of one block share that, so "
                                "paired changes do not.</p>\n"
@@ -169,8 +169,10 @@ static void courses(icd_page *page, const json_t *samples)
                    "linear\"></i>linear</span><span><i class=\"key "
                    "iterative\"></i>iterative</span></span> from %.3g",
                    low);
-    icd_i_page_put(page, " to %.3g&nbsp;ms over %.0f&nbsp;s</figcaption></figure>\n",
-                   high, icd_i_get_real(samples, "seconds"));
+    icd_i_page_put(page, " to %.3g&nbsp;ms", high);
+    if (isfinite(icd_i_get_real(samples, "seconds")))
+        icd_i_page_put(page, " over %.0f&nbsp;s", icd_i_get_real(samples, "seconds"));
+    icd_i_page_raw(page, "</figcaption></figure>\n");
     drift_sentence(page, json_object_get(icd_i_page_get(page, "clock"), "drift"));
 }
 
