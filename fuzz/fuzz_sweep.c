@@ -29,6 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else if (s.row)
         abort();
     icd_i_sweep_release(ctx, &s);
-    fuzz_ctx_free(ctx);
+    icd_ctx_free(ctx);
     return 0;
 }

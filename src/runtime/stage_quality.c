@@ -329,11 +329,24 @@ done:
     return status;
 }
 
+/* Scores that the user brought: a file without our version. */
+static bool brought(const icd_job *job)
+{
+    json_t *root = NULL;
+    const char *path = icd_i_job_path(job, "quality.json");
+    bool theirs = path && icd_i_file_exists(path) &&
+                  icd_i_json_read(job->ctx, path, &root) == ICD_OK &&
+                  json_object_get(root, "scores") && !json_object_get(root, "version");
+    json_decref(root);
+    return theirs;
+}
+
 icd_status icd_i_stage_quality(icd_job *job)
 {
     panel p = {.job = job};
     icd_status status = ICD_OK;
     choose_task(&p);
+    if (p.why && brought(job)) return ICD_OK;
     if (!p.why) status = judge_all(&p);
     if (status == ICD_OK) status = write_scores(&p);
     for (int64_t i = 0; i < p.models; i++) {

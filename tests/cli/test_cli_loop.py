@@ -252,6 +252,8 @@ class Transformer(CliTest):
     def test_missing_vocabulary(self):
         self.icd("apply", MINILM, "--axis", f"residual={self.perm('r.json', 384)}", "-o", "m")
         (self.dir / "m/vocab.txt").unlink()
+        self.fails(3, "infer", "m", "--input", TEXT, "-o", "o.safetensors", say=["WordPiece", "vocab.txt"])
+        (self.dir / "m/tokenizer.json").unlink()
         self.fails(6, "infer", "m", "--input", TEXT, "-o", "o.safetensors", say=["vocab.txt"])
 
     def test_trace(self):
