@@ -330,7 +330,7 @@ done:
 }
 
 /* Scores that the user brought: a file without our version. */
-static bool brought(const icd_job *job)
+static bool brought(icd_job *job)
 {
     json_t *root = NULL;
     const char *path = icd_i_job_path(job, "quality.json");
