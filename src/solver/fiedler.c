@@ -1,73 +1,56 @@
 #include "solver/fiedler.h"
 
 #include "base/mem.h"
-#include "solver/coarsen.h"
+#include "base/rng.h"
 #include "solver/lobpcg.h"
+#include "solver/multigrid.h"
 #include <icd/solver.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 enum {
-    LEVELS = 32,
-    CAP_GROWTH = 2,    /* clusters grow slowly: a rough coarse graph has another vector */
-    SMOOTH_STEPS = 20, /* on the levels between */
-    LEAST_STEPS = 60,  /* on the given graph, at least */
-    STREAM = 11,
+    SMOOTH_STEPS = 8, /* on the grids between */
+    BLIND_STEPS =
+        60, /* on the coarsest grid, where it is too large to be solved exactly */
+    LEAST_STEPS = 40, /* on the given graph, at least */
+    STREAM = 12,
 };
-static const double STEP_WORK = 2e6; /* rows times steps on the given graph */
+static const double STEP_WORK = 1.6e6; /* rows times steps on the given graph */
 static const double COARSE_TOLERANCE = 1e-6, TOLERANCE = 1e-10;
 
-typedef struct level {
-    icd_wgraph g;
-    icd_laplacian l;
-    int32_t *map; /* node -> node of the next coarser level */
-} level;
+/* Edge weights of the grids are in units of their own. */
+typedef struct cycle {
+    icd_multigrid *m;
+    int32_t level;
+    double unit; /* weight of the pencil's edges over that of the grid's */
+} cycle;
 
-typedef struct hierarchy {
-    icd_ctx *ctx;
-    icd_work work;
-    level level[LEVELS];
-    int32_t depth;
-    double *mass;
-} hierarchy;
-
-static icd_status coarsen_once(hierarchy *h, icd_rng *rng, int32_t cap, bool *done)
+static void correct(void *of, const double *r, double *z)
 {
-    icd_status status = ICD_OK;
-    level *fine = &h->level[h->depth], *coarse = fine + 1;
-    fine->map = icd_i_work_take(&h->work, fine->g.n, sizeof *fine->map);
-    int32_t n =
-        fine->map ? icd_i_coarsen(&fine->g, NULL, cap, rng, &h->work, fine->map) : 0;
-    *done = true;
-    if (n < 2 || n > fine->g.n - fine->g.n / 20 ||
-        !icd_i_wgraph_contract(&fine->g, fine->map, n, &h->work, &coarse->g))
-        return ICD_OK;
-    memset(h->mass, 0, (size_t)n * sizeof *h->mass);
-    for (int32_t v = 0; v < fine->g.n; ++v) h->mass[fine->map[v]] += fine->l.mass[v];
-    h->depth++;
-    ICD_TRY(icd_i_laplacian_init(h->ctx, NULL, &coarse->g, false, h->mass, &coarse->l));
-    *done = false;
-done:
-    return status;
+    const cycle *c = of;
+    icd_i_multigrid_precondition(c->m, c->level, r, z);
+    for (int32_t v = 0; c->unit != 1 && v < c->m->grid[c->level].g.n; ++v)
+        z[v] /= c->unit;
 }
 
-static icd_status coarsen_all(hierarchy *h)
+static icd_status descend(icd_multigrid *m, int32_t level, const icd_laplacian *l,
+                          int32_t steps, double tolerance, double *x, double *value)
 {
-    icd_status status = ICD_OK;
-    icd_rng rng;
-    bool done = false;
-    icd_i_rng_init(&rng, 0, STREAM);
-    for (int64_t cap = CAP_GROWTH; !done && h->depth + 1 < LEVELS; cap *= CAP_GROWTH) {
-        if (h->level[h->depth].g.n <= ICD_DENSE_MAX || cap > INT32_MAX) break;
-        ICD_TRY(coarsen_once(h, &rng, (int32_t)cap, &done));
-        ICD_TRY(icd_i_check_cancel(h->ctx));
+    cycle c = {m, level, 1};
+    const icd_laplacian *own = &m->grid[level].l;
+    double weight = 0, own_weight = 0;
+    for (int32_t v = 0; l != own && v < l->n; ++v) {
+        weight += l->degree[v];
+        own_weight += own->degree[v];
     }
-done:
-    return status;
+    if (own_weight > 0) c.unit = weight / own_weight;
+    icd_precond precond = {correct, &c};
+    icd_lobpcg_params params = {steps, tolerance, &precond};
+    return icd_i_lobpcg(m->ctx, l, &params, x, value);
 }
 
-/* Where coarsening got stuck above the dense limit: any vector that is not constant. */
+/* Any vector that is not constant. */
 static void start_vector(double *x, int32_t n)
 {
     icd_rng rng;
@@ -75,57 +58,38 @@ static void start_vector(double *x, int32_t n)
     for (int32_t v = 0; v < n; ++v) x[v] = icd_i_rng_unit(&rng) - 0.5;
 }
 
-/* Edge weights of coarse graphs are in units of their own; only the vector is carried
- * over. */
-static icd_status solve_levels(hierarchy *h, double *x, double *scratch)
+/* On the first grid that is small enough for LAPACK, else on the coarsest. */
+static icd_status solve_coarse(icd_multigrid *m, double *x, int32_t *level)
 {
-    icd_status status;
     double value = 0;
-    const level *top = &h->level[h->depth];
-    if (top->g.n <= ICD_DENSE_MAX) {
-        ICD_TRY(icd_i_dense_fiedler(h->ctx, &top->l, x, &value));
-    } else {
-        start_vector(x, top->g.n);
-        ICD_TRY(icd_i_lobpcg(h->ctx, &top->l, 10 * SMOOTH_STEPS, COARSE_TOLERANCE, x,
-                             &value));
-    }
-    for (int32_t d = h->depth - 1; d >= 0; --d) {
-        const level *fine = &h->level[d];
-        for (int32_t v = 0; v < fine->g.n; ++v) scratch[v] = x[fine->map[v]];
-        memcpy(x, scratch, (size_t)fine->g.n * sizeof *x);
-        if (d > 0)
-            ICD_TRY(icd_i_lobpcg(h->ctx, &fine->l, SMOOTH_STEPS, COARSE_TOLERANCE, x,
-                                 &value));
-    }
-done:
-    return status;
+    int32_t d = 0;
+    while (d < m->depth && m->grid[d].g.n > ICD_DENSE_MAX) d++;
+    *level = d;
+    if (m->grid[d].g.n <= ICD_DENSE_MAX)
+        return icd_i_dense_fiedler(m->ctx, &m->grid[d].l, x, &value);
+    start_vector(x, m->grid[d].g.n);
+    if (d == 0) return ICD_OK;
+    return descend(m, d, &m->grid[d].l, BLIND_STEPS, COARSE_TOLERANCE, x, &value);
 }
 
-static void hierarchy_release(hierarchy *h)
-{
-    for (int32_t d = 0; d <= h->depth; ++d)
-        icd_i_laplacian_release(h->ctx, &h->level[d].l);
-    icd_i_free(h->ctx, h->work.base);
-    icd_i_free(h->ctx, h->mass);
-}
-
-static icd_status guess(icd_ctx *ctx, const icd_laplacian *l, const icd_wgraph *g,
-                        double *x)
+/* Only the vector is carried over from grid to grid. */
+static icd_status solve(icd_multigrid *m, const icd_laplacian *l, double *x,
+                        double *scratch, double *value)
 {
     icd_status status;
-    double *scratch = NULL;
-    hierarchy h = {.ctx = ctx};
-    h.level[0].g = *g;
-    h.work.size = 8 * icd_i_wgraph_bytes(g->n, g->ptr[g->n]) + 65536;
-    ICD_TRY(ICD_ALLOC(ctx, (int64_t)h.work.size, &h.work.base));
-    ICD_TRY(ICD_ALLOC(ctx, g->n, &h.mass));
-    ICD_TRY(ICD_ALLOC(ctx, g->n, &scratch));
-    ICD_TRY(icd_i_laplacian_init(ctx, NULL, g, false, l->mass, &h.level[0].l));
-    ICD_TRY(coarsen_all(&h));
-    ICD_TRY(solve_levels(&h, x, scratch));
+    int32_t level = 0;
+    double steps = STEP_WORK / l->n;
+    ICD_TRY(solve_coarse(m, x, &level));
+    while (level > 0) {
+        memcpy(scratch, x, (size_t)m->grid[level].g.n * sizeof *x);
+        icd_i_multigrid_interpolate(m, --level, scratch, x);
+        if (level > 0)
+            ICD_TRY(descend(m, level, &m->grid[level].l, SMOOTH_STEPS, COARSE_TOLERANCE,
+                            x, value));
+    }
+    ICD_TRY(descend(m, 0, l, steps > LEAST_STEPS ? (int32_t)steps : LEAST_STEPS,
+                    TOLERANCE, x, value));
 done:
-    icd_i_free(ctx, scratch);
-    hierarchy_release(&h);
     return status;
 }
 
@@ -133,12 +97,15 @@ icd_status icd_i_fiedler(icd_ctx *ctx, const icd_laplacian *l, const icd_wgraph 
                          double *vector, double *value)
 {
     icd_status status;
+    icd_multigrid m = {.ctx = ctx};
+    double *scratch = NULL;
     if (l->n <= ICD_DENSE_MAX) return icd_i_dense_fiedler(ctx, l, vector, value);
-    double steps = STEP_WORK / l->n;
-    ICD_TRY(guess(ctx, l, g, vector));
-    ICD_TRY(icd_i_lobpcg(ctx, l, steps > LEAST_STEPS ? (int32_t)steps : LEAST_STEPS,
-                         TOLERANCE, vector, value));
+    ICD_TRY(ICD_ALLOC(ctx, l->n, &scratch));
+    ICD_TRY(icd_i_multigrid_init(ctx, g, l->mass, &m));
+    ICD_TRY(solve(&m, l, vector, scratch, value));
 done:
+    icd_i_free(ctx, scratch);
+    icd_i_multigrid_release(&m);
     return status;
 }
 

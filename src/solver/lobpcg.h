@@ -8,18 +8,29 @@
 
 #include "solver/laplacian.h"
 
+/** z = T r, T symmetric, positive and near the inverse of L on what is not constant. */
+typedef struct icd_precond {
+    void (*apply)(void *of, const double *r, double *z);
+    void *of;
+} icd_precond;
+
+typedef struct icd_lobpcg_params {
+    int32_t steps;              /**< at most */
+    double tolerance;           /**< it ends at this residual, over the largest degree
+                                     over mass */
+    const icd_precond *precond; /**< NULL: the inverse degrees */
+} icd_lobpcg_params;
+
 /**
- * Conjugate-gradient steps with a diagonal preconditioner, from a given vector.
- * @param steps     [in]     at most
- * @param tolerance [in]     residual relative to the largest degree over mass at which it
- * ends
- * @param x         [in/out] start; result M-orthogonal to 1 and of unit M-norm
- * @param value     [out]    Rayleigh quotient of x
- * @cost one product with L and some ten vector operations a step; memory 7 n doubles
+ * Conjugate-gradient steps from a given vector.
+ * @param x     [in/out] start; result M-orthogonal to 1 and of unit M-norm
+ * @param value [out]    Rayleigh quotient of x
+ * @cost a step: one product with L, T, and two passes over six vectors; memory 6 n
+ * doubles
  * @det  any thread count
  */
-icd_status icd_i_lobpcg(icd_ctx *ctx, const icd_laplacian *l, int32_t steps,
-                        double tolerance, double *x, double *value);
+icd_status icd_i_lobpcg(icd_ctx *ctx, const icd_laplacian *l,
+                        const icd_lobpcg_params *params, double *x, double *value);
 
 /** The same by LAPACK, exact: n of at most ICD_DENSE_MAX. `x` need not be set. */
 icd_status icd_i_dense_fiedler(icd_ctx *ctx, const icd_laplacian *l, double *x,

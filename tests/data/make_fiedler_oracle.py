@@ -17,6 +17,19 @@ def graph(rng, n, density):
             return a
 
 
+def ring_of_cliques(rng, count, size):
+    """Cliques with weights over three decades, joined by weak edges to a ring that is not symmetric."""
+    n = count * size
+    a = np.zeros((n, n))
+    for c in range(count):
+        k = c * size
+        a[k:k + size, k:k + size] = np.triu(np.round(10 ** rng.uniform(0, 3, (size, size))), 1)
+        if c + 1 < count:
+            a[k + size - 1, k + size] = c + 1
+    a[0, n - 1] = 1
+    return a + a.T
+
+
 def pair(a, normed):
     value, vector = eigh(laplacian(a, normed=normed))
     v = vector[:, 1]
@@ -24,16 +37,21 @@ def pair(a, normed):
     return float(value[1]), [float(x) for x in v]
 
 
+def case_of(a):
+    i, j = np.nonzero(np.triu(a))
+    case = {"n": len(a), "i": i.tolist(), "j": j.tolist(), "w": a[i, j].tolist()}
+    case["plain"], case["plain_vector"] = pair(a, False)
+    case["normalized"], case["normalized_vector"] = pair(a, True)
+    return case
+
+
 def main():
     rng = np.random.default_rng(4)
     cases = []
     for n, density in ((3, 0.9), (10, 0.4), (40, 0.15), (90, 0.08), (150, 0.05), (260, 0.03)):
-        a = graph(rng, n, density)
-        i, j = np.nonzero(np.triu(a))
-        case = {"n": n, "i": i.tolist(), "j": j.tolist(), "w": a[i, j].tolist()}
-        case["plain"], case["plain_vector"] = pair(a, False)
-        case["normalized"], case["normalized_vector"] = pair(a, True)
-        cases.append(case)
+        cases.append(case_of(graph(rng, n, density)))
+    cases.append(case_of(ring_of_cliques(rng, 24, 8)))
+    cases.append(case_of(ring_of_cliques(rng, 50, 5)))
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fiedler_oracle.json")
     with open(path, "w") as f:
         json.dump(cases, f)

@@ -1,7 +1,10 @@
 #include "solver_support.h"
 
 #include "base/json.h"
+#include "base/rng.h"
 #include "solver/laplacian.h"
+#include "solver/lobpcg.h"
+#include "solver/multigrid.h"
 
 static double rayleigh(icd_ctx *ctx, const icd_csr *w, const double *x)
 {
@@ -101,6 +104,73 @@ static void test_scipy(void **state)
     icd_ctx_free(ctx);
 }
 
+/* Eigenvalues of a ring with random chords lie close above lambda_2: without gap, the
+ * Rayleigh quotient must still be that of the bottom of the spectrum. The reference is
+ * the same iteration, ten times as long, without the grids. */
+static void test_expander(void **state)
+{
+    enum { N = 1500 };
+    icd_ctx *ctx = ctx_of_threads(1);
+    icd_laplacian l = {0};
+    icd_rng rng;
+    float *a = calloc((size_t)N * N, sizeof *a);
+    double x[N], y[N], value = 0, want = 0;
+    (void)state;
+    icd_i_rng_init(&rng, 3, 1);
+    for (int i = 0; i < N; ++i) {
+        int j = (i + 1) % N, k = (int)icd_i_rng_below(&rng, N);
+        a[i * N + j] = a[j * N + i] = 1;
+        if (k != i) a[i * N + k] = a[k * N + i] = 1;
+    }
+    icd_csr *w = csr_of_dense(ctx, a, N);
+    assert_ok(ctx, icd_fiedler(ctx, w, false, x, &value));
+    assert_ok(ctx, icd_i_laplacian_init(ctx, w, NULL, false, NULL, &l));
+    icd_lobpcg_params params = {10000, 1e-12, NULL};
+    for (int i = 0; i < N; ++i) y[i] = icd_i_rng_unit(&rng);
+    assert_ok(ctx, icd_i_lobpcg(ctx, &l, &params, y, &want));
+    assert_true(fabs(value - want) <= 1e-6 * want);
+    icd_i_laplacian_release(ctx, &l);
+    icd_csr_free(ctx, w);
+    icd_ctx_free(ctx);
+    free(a);
+}
+
+/* T is symmetric and positive, on the finest grid and above. */
+static void test_precondition(void **state)
+{
+    icd_ctx *ctx = ctx_of_threads(1);
+    icd_csr *w = mesh(ctx, 9, 31);
+    icd_wgraph g = {0};
+    icd_multigrid m;
+    icd_rng rng;
+    double mass[9 * 31], r[9 * 31], s[9 * 31], tr[9 * 31], ts[9 * 31];
+    (void)state;
+    icd_i_rng_init(&rng, 1, 1);
+    for (int i = 0; i < 9 * 31; ++i) {
+        mass[i] = 1;
+        r[i] = icd_i_rng_unit(&rng) - 0.5;
+        s[i] = icd_i_rng_unit(&rng) - 0.5;
+    }
+    assert_ok(ctx, icd_i_wgraph_build(ctx, w, NULL, (int32_t)w->n, &g));
+    assert_ok(ctx, icd_i_multigrid_init(ctx, &g, mass, &m));
+    assert_true(m.depth > 3);
+    for (int32_t level = 0; level <= m.depth; ++level) {
+        int32_t n = m.grid[level].g.n;
+        icd_i_multigrid_precondition(&m, level, r, tr);
+        icd_i_multigrid_precondition(&m, level, s, ts);
+        double a = icd_i_dot(n, s, NULL, tr), b = icd_i_dot(n, r, NULL, ts);
+        assert_true(fabs(a - b) <= 1e-12 * (fabs(a) + icd_i_dot(n, r, NULL, tr)));
+        assert_true(icd_i_dot(n, r, NULL, tr) > 0);
+        double total = 0;
+        for (int32_t v = 0; v < n; ++v) total += m.grid[level].l.mass[v];
+        assert_true(total == 9 * 31);
+    }
+    icd_i_multigrid_release(&m);
+    icd_i_wgraph_release(ctx, &g);
+    icd_csr_free(ctx, w);
+    icd_ctx_free(ctx);
+}
+
 static void test_disconnected(void **state)
 {
     float a[25] = {0};
@@ -172,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_long_mesh),    cmocka_unit_test(test_scipy),
+        cmocka_unit_test(test_expander),     cmocka_unit_test(test_precondition),
         cmocka_unit_test(test_disconnected), cmocka_unit_test(test_two_and_fewer),
         cmocka_unit_test(test_same_bits),    cmocka_unit_test(test_failing_allocations),
     };
