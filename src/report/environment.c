@@ -126,8 +126,9 @@ static void clock_list(icd_page *page, const json_t *clock)
     icd_i_page_raw(page, "</dd>");
     clock_speed(page, clock);
     if (tsc > 0) {
-        icd_i_page_put(page, "<dt>time-stamp counter</dt><dd>%.1f MHz%s, no block further "
-                             "than ",
+        icd_i_page_put(page,
+                       "<dt>time-stamp counter</dt><dd>%.1f MHz%s, no block further "
+                       "than ",
                        tsc, icd_i_get_bool(clock, "tsc_invariant") ? ", invariant" : "");
         icd_i_page_real(page, icd_i_get_real(clock, "tsc_worst_ppm"), 1);
         icd_i_page_raw(page, " ppm from CLOCK_MONOTONIC_RAW</dd>");
