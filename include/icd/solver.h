@@ -85,11 +85,12 @@ typedef struct icd_solver_stats {
     icd_score score,
         start;         /**< of the result, and of `prev` (identity where there is none) */
     char method[24];   /**< what was run */
-    char reason[160];  /**< why (auto), one sentence */
+    char reason[320];  /**< why (auto), one sentence */
     int32_t objective; /**< what was minimised: icd_objective, never AUTO */
     int64_t iters;     /**< refinement passes done */
     int64_t moved;     /**< slots that differ from `prev` */
     double elapsed_s;
+    bool optimal;     /**< a lower bound is met, or all orders were searched */
     bool improved;    /**< the local search bettered its initial solution */
     bool timed_out;   /**< the clock ended it: best so far, no determinism promised */
     bool budget_used; /**< effort high: the whole budget was used */

@@ -3,14 +3,31 @@
 #include "base/mem.h"
 #include "solver/pulls.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
     LOGS = 4096,     /* a table of log(r): a call of log() costs more than a proposal */
-    BATCH = 8192,    /* proposals between two looks at the clock */
+    BATCH = 1024,    /* proposals between two looks at the clock */
     STAGES = 64,     /* the best state is noticed that often */
     TABLE = 1 << 26, /* entries of the table of pulls that are worth their memory */
 };
+
+void icd_i_watch_tell(const icd_watch *watch, int64_t cut)
+{
+    char stage[32];
+    double now = icd_i_now(), span = watch->end - watch->begin;
+    if (!(span > 0)) return;
+    snprintf(stage, sizeof stage, "anneal: cut %.4f",
+             watch->total > 0 ? (double)cut / watch->total : 0);
+    icd_i_progress(watch->ctx, stage, (int64_t)(1000 * (now - watch->begin)),
+                   (int64_t)(1000 * span) + 1);
+}
+
+double icd_i_anneal_heat(double offers_per_node)
+{
+    return offers_per_node < 6400 ? 0.4 + offers_per_node / 4000 : 2;
+}
 
 typedef struct annealing {
     icd_blocks *b;
@@ -113,6 +130,7 @@ static void run(annealing *a)
     double begin = icd_i_now(), share = 0;
     int64_t done = 0;
     for (int stage = 0; share < 1 && !icd_i_budget_over(p->budget);) {
+        if (a->best_cut <= p->enough) break;
         double temperature = a->scale * p->hot * pow(p->cold / p->hot, share);
         int64_t batch = p->offers && p->offers - done < BATCH ? p->offers - done : BATCH;
         for (int64_t i = 0; i < batch; ++i) step(a, temperature);
@@ -120,7 +138,7 @@ static void run(annealing *a)
         share = progress(a, done, begin);
         for (; stage < STAGES * share; ++stage) {
             remember(a);
-            icd_i_progress(p->budget->ctx, "anneal", stage, STAGES);
+            if (p->watch) icd_i_watch_tell(p->watch, a->best_cut);
         }
     }
     remember(a);

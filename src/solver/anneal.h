@@ -8,14 +8,30 @@
 
 #include "solver/refine.h"
 
+/** Whom to tell how far a plan of several searches is, and what the cut is now. */
+typedef struct icd_watch {
+    icd_ctx *ctx;
+    double begin, end; /**< of the plan, on the clock of icd_i_now() */
+    double total;      /**< weight of all edges */
+} icd_watch;
+
+/** Tells the share of the plan that is behind us, "anneal: cut 0.2832". */
+void icd_i_watch_tell(const icd_watch *watch, int64_t cut);
+
 typedef struct icd_anneal_params {
     icd_budget *budget;
     int64_t offers;   /**< swaps to propose; 0: the temperature follows the clock until
                          `until` */
     double until;     /**< on the clock of icd_i_now() */
     double hot, cold; /**< first and last temperature, in mean edge weights */
+    int64_t enough;   /**< the cut cannot fall further: it ends there */
+    const icd_watch *watch; /**< NULL: silent */
     uint64_t seed;
 } icd_anneal_params;
+
+/** A first temperature from which so many offers to a node can cool: heat that cannot be
+ * cooled away only does harm. */
+double icd_i_anneal_heat(double offers_per_node);
 
 /**
  * Proposes swaps of a node with a member of a neighbour's block, and keeps the best state

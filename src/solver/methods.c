@@ -95,6 +95,8 @@ static const icd_method METHODS[] = {
      run_spectral},
     {"multilevel", "multilevel recursive bisection to exact granules, swaps, nesting",
      ICD_NEEDS_W, icd_i_multilevel},
+    {"warm", "the previous order, refined: swaps only where W changed", ICD_NEEDS_PREV,
+     NULL},
 #ifdef ICD_HAVE_METIS
     {"metis", "METIS recursive, repaired to exact granules, nested (a peer)", ICD_NEEDS_W,
      icd_i_metis_recursive},

@@ -1,99 +1,86 @@
 #include "solver/solve.h"
 
 #include "base/mem.h"
+#include "solver/arrange.h"
+#include "solver/contest.h"
+#include "solver/exact.h"
+#include "solver/improve.h"
 #include "solver/joint.h"
 #include "solver/lower.h"
-#include "solver/objective.h"
-#include "solver/refine.h"
 #include "solver/touched.h"
+#include "solver/warm.h"
 #include <stdio.h>
 #include <string.h>
 
-/* An order of indices and what it is worth. */
-typedef struct candidate {
-    int32_t *old_of_new;
-    icd_verdict verdict;
-    const char *from; /* where it came from, for the reason */
-} candidate;
+static const char PREVIOUS[] = "the previous order", AS_IT_WAS[] = "the order as it was",
+                  WARM[] = "the previous order, refined";
 
-typedef struct contest {
-    icd_solve *s;
-    candidate best, trial;
-} contest;
-
-static icd_status contest_init(icd_solve *s, contest *c)
+/* Only the cut is searched until the time is up; other objectives spend it themselves. */
+static bool wants_improvement(const icd_solve *s)
 {
-    icd_status status;
-    *c = (contest){.s = s};
-    ICD_TRY(ICD_ALLOC(s->ctx, s->space.n, &c->best.old_of_new));
-    ICD_TRY(ICD_ALLOC(s->ctx, s->space.n, &c->trial.old_of_new));
-done:
-    return status;
-}
-
-static void contest_release(contest *c)
-{
-    icd_i_free(c->s->ctx, c->best.old_of_new);
-    icd_i_free(c->s->ctx, c->trial.old_of_new);
-}
-
-/* Smaller is better, the first difference decides. */
-static void ranks(const icd_solve *s, const icd_verdict *v, double rank[4])
-{
-    const icd_score *score = &v->score;
-    rank[0] = 0;
-    if (s->stats->objective == ICD_OBJ_T) rank[0] = score->T;
-    if (s->stats->objective == ICD_OBJ_J) rank[0] = score->J;
-    rank[1] = s->o.k_blocks > 0 ? v->slices : 0;
-    rank[2] = score->cut;
-    rank[3] = v->quarter;
-}
-
-static bool is_better(const icd_solve *s, const icd_verdict *a, const icd_verdict *b)
-{
-    double x[4], y[4];
-    ranks(s, a, x);
-    ranks(s, b, y);
-    for (int i = 0; i < 4; ++i)
-        if (x[i] != y[i]) return x[i] < y[i];
-    return a->score.C < b->score.C;
-}
-
-static icd_status judge_trial(contest *c, const char *from, bool keep)
-{
-    icd_solve *s = c->s;
-    icd_status status =
-        icd_i_score(s->ctx, s->problem, c->trial.old_of_new, &s->o, &c->trial.verdict);
-    if (status != ICD_OK) return status;
-    c->trial.from = from;
-    if (keep || is_better(s, &c->trial.verdict, &c->best.verdict)) {
-        candidate swap = c->best;
-        c->best = c->trial;
-        c->trial = swap;
-    }
-    return ICD_OK;
+    return s->o.effort == ICD_EFFORT_HIGH && s->stats->objective == ICD_OBJ_CUT &&
+           s->has_graph;
 }
 
 /* What the solve starts from and never does worse than: prev where it is legal. */
-static icd_status enter_start(contest *c)
+static icd_status enter_start(icd_contest *c)
 {
     icd_status status;
     icd_solve *s = c->s;
     const icd_perm *prev = s->problem->prev;
-    bool legal =
-        prev && icd_constraint_check_perm(s->ctx, s->problem->constraint, prev) == ICD_OK;
+    double begin = icd_i_now();
     for (int32_t k = 0; k < s->space.n; ++k)
         c->trial.old_of_new[k] = prev ? prev->old_of_new[k] : k;
-    ICD_TRY(judge_trial(c, "the previous order", true));
+    ICD_TRY(icd_i_contest_judge(c, prev ? PREVIOUS : AS_IT_WAS, true));
+    c->judge_s = icd_i_now() - begin;
     s->stats->start = c->best.verdict.score;
     ICD_TRY(icd_i_lower_bounds(s->ctx, s->problem, &s->o, &s->stats->start));
-    if (!prev) c->best.from = "the order as it was";
-    if (!prev || legal) return ICD_OK;
+    if (!prev) return ICD_OK;
+    c->prev_is_legal =
+        icd_constraint_check_perm(s->ctx, s->problem->constraint, prev) == ICD_OK;
+    if (c->prev_is_legal) return ICD_OK;
     icd_i_warn(s->ctx, "the previous order breaks the constraint and is not kept");
     icd_ctx_clear(s->ctx);
     for (int32_t k = 0; k < s->space.n; ++k) c->trial.old_of_new[k] = k;
-    ICD_TRY(judge_trial(c, "the order as it was", true));
+    ICD_TRY(icd_i_contest_judge(c, AS_IT_WAS, true));
 done:
+    return status;
+}
+
+/* Granules of the solve, and of a quarter of them, in slots of `n` nodes. */
+typedef struct layers {
+    icd_bounds slices, granules, quarters;
+} layers;
+
+static icd_status layers_init(icd_solve *s, int32_t n, layers *l)
+{
+    icd_status status;
+    int32_t k = s->space.plain && s->o.k_blocks > 0 ? s->o.k_blocks : 1;
+    int32_t quarter = s->granule > 4 ? s->granule / 4 : 1;
+    ICD_TRY(icd_i_bounds_slices(s->ctx, n, k, &l->slices));
+    ICD_TRY(icd_i_bounds_cross(s->ctx, &l->slices, s->granule, &l->granules));
+    ICD_TRY(icd_i_bounds_nest(s->ctx, &l->granules, n, quarter, &l->quarters));
+done:
+    return status;
+}
+
+static void layers_release(icd_ctx *ctx, layers *l)
+{
+    icd_i_bounds_release(ctx, &l->slices);
+    icd_i_bounds_release(ctx, &l->granules);
+    icd_i_bounds_release(ctx, &l->quarters);
+}
+
+/* W between units, where bodies are more than units. */
+static icd_status unit_graph(icd_solve *s, icd_wgraph *g)
+{
+    icd_status status;
+    int32_t *unit_of = NULL;
+    ICD_TRY(ICD_ALLOC(s->ctx, s->space.n, &unit_of));
+    for (int32_t i = 0; i < s->space.n; ++i) unit_of[i] = i / s->space.unit;
+    ICD_TRY(icd_i_wgraph_build(s->ctx, s->problem->w, unit_of, s->space.units, g));
+done:
+    icd_i_free(s->ctx, unit_of);
     return status;
 }
 
@@ -103,26 +90,22 @@ static icd_status refine_units(icd_solve *s, int32_t *unit_at)
 {
     icd_status status = ICD_OK;
     icd_wgraph g = {0};
-    icd_bounds bounds = {0};
-    int32_t *unit_of = NULL;
-    if (s->space.plain || !s->has_graph) return ICD_OK;
-    ICD_TRY(ICD_ALLOC(s->ctx, s->space.n, &unit_of));
-    for (int32_t i = 0; i < s->space.n; ++i) unit_of[i] = i / s->space.unit;
-    ICD_TRY(icd_i_wgraph_build(s->ctx, s->problem->w, unit_of, s->space.units, &g));
-    ICD_TRY(icd_i_bounds_nest(s->ctx, NULL, s->space.units, s->granule, &bounds));
-    icd_refine_params refine = {.bounds = &bounds,
+    layers l = {0};
+    if (s->space.plain || !s->has_graph || s->space.units == 0) return ICD_OK;
+    ICD_TRY(unit_graph(s, &g));
+    ICD_TRY(layers_init(s, s->space.units, &l));
+    icd_refine_params refine = {.bounds = &l.granules,
                                 .frozen = s->space.frozen,
                                 .budget = &s->budget,
                                 .steps = s->o.refine_steps};
     ICD_TRY(icd_i_refine(s->ctx, &g, &refine, unit_at, &s->stats->iters));
 done:
-    icd_i_free(s->ctx, unit_of);
-    icd_i_bounds_release(s->ctx, &bounds);
+    layers_release(s->ctx, &l);
     icd_i_wgraph_release(s->ctx, &g);
     return status;
 }
 
-static icd_status enter_method(contest *c, const icd_method *method, bool refine,
+static icd_status enter_method(icd_contest *c, const icd_method *method, bool refine,
                                bool keep)
 {
     icd_status status;
@@ -134,90 +117,196 @@ static icd_status enter_method(contest *c, const icd_method *method, bool refine
     ICD_TRY(icd_i_space_place(s->ctx, &s->space, order, unit_at));
     if (refine) ICD_TRY(refine_units(s, unit_at));
     icd_i_space_expand(&s->space, unit_at, c->trial.old_of_new);
-    ICD_TRY(judge_trial(c, method->name, keep));
+    ICD_TRY(icd_i_contest_judge(c, method->name, keep));
 done:
     icd_i_free(s->ctx, order);
     icd_i_free(s->ctx, unit_at);
     return status;
 }
 
+/* Effort high spends what time is left on `improve`; what comes before need not wait for
+ * the clock, and is the same for every budget. */
+static icd_status enter_multilevel(icd_contest *c, bool keep)
+{
+    icd_solve *s = c->s;
+    int32_t effort = s->o.effort;
+    if (wants_improvement(s)) s->o.effort = ICD_EFFORT_DEFAULT;
+    icd_status status = enter_method(c, icd_i_method_find("multilevel"), true, keep);
+    s->o.effort = effort;
+    return status;
+}
+
+static int64_t weight_of(const icd_wgraph *g)
+{
+    int64_t total = 0;
+    for (int64_t k = 0; k < g->ptr[g->n]; ++k) total += g->edge[k].w;
+    return total / 2;
+}
+
+/* The units of an order, unit at place. */
+static void read_units(const icd_solve *s, const int32_t *old_of_new, int32_t *unit_at)
+{
+    for (int32_t k = 0; k < s->space.units; ++k)
+        unit_at[k] = old_of_new[k * s->space.unit] / s->space.unit;
+}
+
 /* A solve that starts from an order instead of from nothing. */
-static icd_status enter_warm(contest *c)
+static icd_status enter_warm(icd_contest *c, bool keep)
 {
     icd_status status = ICD_OK;
     icd_solve *s = c->s;
-    icd_bounds slices = {0}, granules = {0};
-    int32_t *order = NULL;
-    if (!s->problem->prev || !s->has_graph || !s->space.plain || s->n == 0) return ICD_OK;
-    ICD_TRY(ICD_ALLOC(s->ctx, s->n, &order));
-    for (int32_t k = 0; k < s->n; ++k)
-        order[k] = s->problem->prev->old_of_new[k * s->space.unit] / s->space.unit;
-    ICD_TRY(
-        icd_i_bounds_slices(s->ctx, s->n, s->o.k_blocks ? s->o.k_blocks : 1, &slices));
-    ICD_TRY(icd_i_bounds_cross(s->ctx, &slices, s->granule, &granules));
-    icd_refine_params refine = {.zones = &slices,
-                                .bounds = &granules,
+    icd_wgraph own = {0}, *g = s->space.plain ? &s->g : &own;
+    layers l = {0};
+    int32_t *unit_at = NULL;
+    if (!s->problem->prev || !c->prev_is_legal || !s->has_graph || s->n == 0)
+        return ICD_OK;
+    if (!s->space.plain) ICD_TRY(unit_graph(s, &own));
+    ICD_TRY(ICD_ALLOC(s->ctx, s->space.units, &unit_at));
+    read_units(s, s->problem->prev->old_of_new, unit_at);
+    ICD_TRY(layers_init(s, s->space.units, &l));
+    icd_refine_params refine = {.zones = &l.slices,
+                                .bounds = &l.granules,
+                                .frozen = s->space.plain ? NULL : s->space.frozen,
                                 .budget = &s->budget,
                                 .steps = s->o.refine_steps};
-    ICD_TRY(icd_i_refine(s->ctx, &s->g, &refine, order, &s->stats->iters));
-    icd_i_space_expand(&s->space, order, c->trial.old_of_new);
-    ICD_TRY(judge_trial(c, "the previous order, refined", false));
+    double price = s->o.gamma_stab * (double)weight_of(g) / s->space.units;
+    ICD_TRY(icd_i_warm(s->ctx, g, &refine, price < 1e9 ? (int64_t)price : 1000000000,
+                       unit_at, &s->stats->iters));
+    icd_i_space_expand(&s->space, unit_at, c->trial.old_of_new);
+    ICD_TRY(icd_i_contest_judge(c, WARM, keep));
 done:
-    icd_i_bounds_release(s->ctx, &slices);
-    icd_i_bounds_release(s->ctx, &granules);
-    icd_i_free(s->ctx, order);
+    layers_release(s->ctx, &l);
+    icd_i_wgraph_release(s->ctx, &own);
+    icd_i_free(s->ctx, unit_at);
+    return status;
+}
+
+/* The best order so far, bettered until the time is up: most of it for granules, then
+ * their order, then quarters anew. */
+static icd_status improve(icd_solve *s, const icd_wgraph *g, const layers *l,
+                          double cut_bound, int32_t *unit_at)
+{
+    static const icd_bisect_params BISECT = {NULL, 4, 4, 100};
+    icd_status status;
+    icd_bisect_params bisect = BISECT;
+    double now = icd_i_now(), left = s->budget.deadline - now;
+    icd_improve_params params = {.zones = &l->slices,
+                                 .blocks = &l->granules,
+                                 .frozen = s->space.plain ? NULL : s->space.frozen,
+                                 .budget = &s->budget,
+                                 .begin = now,
+                                 .end = s->budget.deadline,
+                                 .until = now + 0.85 * left,
+                                 .enough = cut_bound,
+                                 .seed = (uint64_t)s->o.seed};
+    bisect.budget = &s->budget;
+    ICD_TRY(icd_i_improve(s->ctx, g, &params, unit_at, &s->stats->iters));
+    if (!s->space.plain || icd_i_budget_over(&s->budget)) goto done;
+    ICD_TRY(icd_i_arrange(s->ctx, g, &l->slices, &l->granules, &s->o, unit_at));
+    if (s->granule < 2 || icd_i_budget_over(&s->budget)) goto done;
+    ICD_TRY(icd_i_split(s->ctx, g, &l->granules, &l->quarters, &bisect, params.seed,
+                        unit_at, NULL));
+    params.zones = &l->granules;
+    params.blocks = &l->quarters;
+    params.until = s->budget.deadline;
+    params.enough = 0;
+    ICD_TRY(icd_i_improve(s->ctx, g, &params, unit_at, &s->stats->iters));
+done:
+    return status;
+}
+
+static icd_status enter_improved(icd_contest *c)
+{
+    icd_status status = ICD_OK;
+    icd_solve *s = c->s;
+    icd_wgraph own = {0}, *g = s->space.plain ? &s->g : &own;
+    layers l = {0};
+    int32_t *unit_at = NULL;
+    double deadline = s->budget.deadline, cut_bound = s->stats->start.cut_bound;
+    if (!wants_improvement(s) || icd_i_contest_optimal(c)) return ICD_OK;
+    if (s->o.k_blocks > 0) cut_bound = 0;
+    if (!s->space.plain) ICD_TRY(unit_graph(s, &own));
+    ICD_TRY(ICD_ALLOC(s->ctx, s->space.units, &unit_at));
+    ICD_TRY(layers_init(s, s->space.units, &l));
+    const char *from = c->best.from;
+    read_units(s, c->best.old_of_new, unit_at);
+    s->budget.deadline -= 2 * c->judge_s;
+    status = improve(s, g, &l, cut_bound, unit_at);
+    if (icd_i_now() >= s->budget.deadline) atomic_store(&s->budget.over, true);
+    s->budget.deadline = deadline;
+    if (status != ICD_OK) goto done;
+    icd_i_space_expand(&s->space, unit_at, c->trial.old_of_new);
+    ICD_TRY(icd_i_contest_judge(c, from, false));
+done:
+    layers_release(s->ctx, &l);
+    icd_i_wgraph_release(s->ctx, &own);
+    icd_i_free(s->ctx, unit_at);
     return status;
 }
 
 /* The sets' own objective, from the best order that W and the counts gave. */
-static icd_status enter_touched(contest *c)
+static icd_status enter_touched(icd_contest *c, bool stay)
 {
-    icd_status status;
+    icd_status status = ICD_OK;
     icd_solve *s = c->s;
-    ICD_TRY(enter_method(c, icd_i_method_find("frequency"), false, false));
-    ICD_TRY(icd_i_touched_order(s, c->trial.old_of_new));
-    ICD_TRY(judge_trial(c, "greedy union", false));
-    memcpy(c->trial.old_of_new, c->best.old_of_new,
-           (size_t)s->space.n * sizeof *c->trial.old_of_new);
+    if (!stay) {
+        ICD_TRY(enter_method(c, icd_i_method_find("frequency"), false, false));
+        ICD_TRY(icd_i_touched_order(s, c->trial.old_of_new));
+        ICD_TRY(icd_i_contest_judge(c, "greedy union", false));
+    }
+    icd_i_contest_retry(c);
     const char *from = c->best.from;
     ICD_TRY(icd_i_touched_refine(s, c->trial.old_of_new));
-    ICD_TRY(judge_trial(c, from, false));
+    ICD_TRY(icd_i_contest_judge(c, from, false));
 done:
     return status;
 }
 
 /* J itself, from the best order by cut or from the one before. */
-static icd_status enter_joint(contest *c)
+static icd_status enter_joint(icd_contest *c)
 {
     icd_status status;
     icd_solve *s = c->s;
     const char *from = c->best.from;
-    memcpy(c->trial.old_of_new, c->best.old_of_new,
-           (size_t)s->space.n * sizeof *c->trial.old_of_new);
+    icd_i_contest_retry(c);
     ICD_TRY(icd_i_joint_refine(s, c->trial.old_of_new));
-    ICD_TRY(judge_trial(c, from, false));
+    ICD_TRY(icd_i_contest_judge(c, from, false));
 done:
     return status;
 }
 
+/* Where there are few orders, all of them; the better the best is, the sooner it ends. */
+static icd_status enter_exact(icd_contest *c)
+{
+    icd_status status = ICD_OK;
+    if (!icd_i_exact_fits(c->s) || icd_i_contest_optimal(c)) return ICD_OK;
+    icd_i_contest_retry(c);
+    ICD_TRY(icd_i_exact(c->s, c->trial.old_of_new, &c->searched));
+    ICD_TRY(icd_i_contest_judge(c, "exhaustive search", false));
+done:
+    return status;
+}
+
+/* Of the objective itself, from the best order so far. */
+static icd_status enter_search(icd_contest *c, bool stay)
+{
+    if (c->s->stats->objective == ICD_OBJ_J) return enter_joint(c);
+    if (c->s->stats->objective == ICD_OBJ_T) return enter_touched(c, stay);
+    return stay ? ICD_OK : enter_improved(c);
+}
+
 /* Where moving has its price, a fresh solve would pay it in full: only the old order is
  * refined. */
-static icd_status run_auto(contest *c)
+static icd_status run_auto(icd_contest *c)
 {
     icd_status status;
     icd_solve *s = c->s;
-    bool stay =
-        s->stats->objective == ICD_OBJ_J && s->o.gamma_stab > 0 && s->problem->prev;
-    ICD_TRY(enter_warm(c));
-    if (s->has_graph && !stay)
-        ICD_TRY(enter_method(c, icd_i_method_find("multilevel"), true, false));
-    if (s->stats->objective == ICD_OBJ_J) ICD_TRY(enter_joint(c));
-    if (s->stats->objective == ICD_OBJ_T) ICD_TRY(enter_touched(c));
-    snprintf(s->stats->reason, sizeof s->stats->reason, "%s gave the lowest %s",
-             c->best.from,
-             s->stats->objective == ICD_OBJ_T   ? "number of granules touched"
-             : s->stats->objective == ICD_OBJ_J ? "J"
-                                                : "cut between granules");
+    bool stay = s->o.gamma_stab > 0 && s->problem->prev;
+    ICD_TRY(enter_warm(c, false));
+    if (s->has_graph && !stay) ICD_TRY(enter_multilevel(c, false));
+    ICD_TRY(enter_exact(c));
+    if (!icd_i_contest_optimal(c)) ICD_TRY(enter_search(c, stay));
+    icd_i_contest_explain(c);
 done:
     return status;
 }
@@ -231,10 +320,15 @@ static icd_status check_needs(const icd_solve *s, const icd_method *method)
         return icd_i_fail(s->ctx, ICD_EINVAL, "solver.method",
                           "give access sets, or choose degree",
                           "'%s' orders by access sets, and there are none", method->name);
+    if (method->needs == ICD_NEEDS_PREV && (!s->problem->prev || !s->has_graph))
+        return icd_i_fail(s->ctx, ICD_EINVAL, "solver.method",
+                          "give both, or choose auto",
+                          "'%s' refines a previous order by W, and there is no %s",
+                          method->name, s->has_graph ? "previous order" : "W");
     return ICD_OK;
 }
 
-static icd_status run_named(contest *c, const char *name)
+static icd_status run_named(icd_contest *c, const char *name)
 {
     icd_status status;
     const icd_method *method = icd_i_method_find(name);
@@ -243,7 +337,14 @@ static icd_status run_named(contest *c, const char *name)
                           "icd solve --help lists the methods",
                           "found '%s', expected auto or the name of a method", name);
     ICD_TRY(check_needs(c->s, method));
-    ICD_TRY(enter_method(c, method, method->run == icd_i_multilevel, true));
+    if (method->needs == ICD_NEEDS_PREV) {
+        ICD_TRY(enter_warm(c, true));
+    } else if (method->run == icd_i_multilevel) {
+        ICD_TRY(enter_multilevel(c, true));
+        ICD_TRY(enter_improved(c));
+    } else {
+        ICD_TRY(enter_method(c, method, false, true));
+    }
     snprintf(c->s->stats->reason, sizeof c->s->stats->reason, "asked for by name");
 done:
     return status;
@@ -287,7 +388,7 @@ static void solve_release(icd_solve *s)
     icd_i_space_release(s->ctx, &s->space);
 }
 
-static icd_status hand_over(contest *c, icd_perm **out)
+static icd_status hand_over(icd_contest *c, icd_perm **out)
 {
     icd_status status;
     icd_solve *s = c->s;
@@ -304,6 +405,7 @@ static icd_status hand_over(contest *c, icd_perm **out)
         int32_t before = s->problem->prev ? s->problem->prev->old_of_new[k] : k;
         stats->moved += perm->old_of_new[k] != before;
     }
+    stats->optimal = icd_i_contest_optimal(c);
     stats->timed_out = atomic_load(&s->budget.over) && s->o.effort != ICD_EFFORT_HIGH;
     stats->budget_used = atomic_load(&s->budget.over) && s->o.effort == ICD_EFFORT_HIGH;
     *out = perm;
@@ -316,18 +418,18 @@ done:
 static icd_status solve(icd_solve *s, icd_perm **out)
 {
     icd_status status;
-    contest c = {.s = s};
+    icd_contest c = {.s = s};
     const char *name = s->o.method && s->o.method[0] ? s->o.method : "auto";
     ICD_TRY(solve_init(s));
-    ICD_TRY(contest_init(s, &c));
+    ICD_TRY(icd_i_contest_init(s, &c));
     ICD_TRY(enter_start(&c));
     icd_verdict start = c.best.verdict;
     ICD_TRY(strcmp(name, "auto") ? run_named(&c, name) : run_auto(&c));
-    s->stats->improved = is_better(s, &c.best.verdict, &start);
+    s->stats->improved = icd_i_contest_better(s, &c.best.verdict, &start);
     snprintf(s->stats->method, sizeof s->stats->method, "%s", name);
     ICD_TRY(hand_over(&c, out));
 done:
-    contest_release(&c);
+    icd_i_contest_release(&c);
     return status;
 }
 

@@ -25,12 +25,17 @@ typedef struct icd_solve {
     icd_solver_stats *stats; /**< never NULL */
 } icd_solve;
 
-typedef enum icd_needs { ICD_NEEDS_NOTHING, ICD_NEEDS_W, ICD_NEEDS_SETS } icd_needs;
+typedef enum icd_needs {
+    ICD_NEEDS_NOTHING,
+    ICD_NEEDS_W,
+    ICD_NEEDS_SETS,
+    ICD_NEEDS_PREV /**< and W; the solve refines it itself */
+} icd_needs;
 
 typedef struct icd_method {
     const char *name, *help;
     icd_needs needs;
-    /** Fills order[rank] = node, s->n entries. */
+    /** Fills order[rank] = node, s->n entries; NULL for ICD_NEEDS_PREV. */
     icd_status (*run)(icd_solve *s, int32_t *order);
 } icd_method;
 
