@@ -49,7 +49,8 @@ typedef enum icd_quant_method {
 typedef struct icd_sparsity_opts {
     size_t size;
     int32_t type;     /**< icd_sparsity_type */
-    double rate;      /**< share of weights zeroed, 0 <= rate < 1; N:M: 1 - N/M */
+    double rate;      /**< share of weights zeroed, 0 <= rate < 1; N:M has 1 - N/M
+                         and ignores it */
     int32_t vector;   /**< hds, block: V output rows share one decision */
     int32_t granule;  /**< block: g input channels of a tile; 0: 16 */
     int32_t n, m;     /**< type nm: n of m survive */

@@ -23,6 +23,7 @@
 #include <icd/model.h>
 #include <icd/nm.h>
 #include <icd/options.h>
+#include <icd/packed.h>
 #include <icd/perm.h>
 #include <icd/quality.h>
 #include <icd/report.h>
@@ -31,6 +32,7 @@
 #include <icd/solver.h>
 #include <icd/status.h>
 #include <icd/tokenizer.h>
+#include <icd/transform.h>
 #include <icd/trial.h>
 
 #endif

@@ -1,4 +1,4 @@
-#include "model/model_private.h"
+#include "model/packed.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -67,16 +67,39 @@ static icd_status check_names(icd_ctx *ctx, const icd_model *model)
     return ICD_OK;
 }
 
+static icd_status add_slot(icd_ctx *ctx, icd_model *model, const icd_tensor *tensor)
+{
+    icd_slot *slot = &model->slot[model->slots++];
+    slot->tensor = *tensor;
+    slot->file_name = tensor->name;
+    return name_slot(ctx, model, slot);
+}
+
+/* A packed matrix is one tensor of the model, its parts are none. */
+static icd_tensor dense_tensor(const icd_packed_slot *p)
+{
+    return (icd_tensor){.name = p->packed.tensor,
+                        .dtype = ICD_F32,
+                        .dims = 2,
+                        .shape = {p->rows, p->cols},
+                        .count = p->rows * p->cols,
+                        .data = p->dense};
+}
+
 static icd_status fill_slots(icd_ctx *ctx, icd_model *model)
 {
-    model->slots = icd_safetensors_count(model->file);
+    int64_t tensors = icd_safetensors_count(model->file);
     icd_status status;
-    ICD_TRY(ICD_ALLOC(ctx, model->slots, &model->slot));
-    for (int64_t i = 0; i < model->slots; ++i) {
-        icd_slot *slot = &model->slot[i];
-        slot->tensor = *icd_safetensors_at(model->file, i);
-        slot->file_name = slot->tensor.name;
-        ICD_TRY(name_slot(ctx, model, slot));
+    ICD_TRY(icd_i_packed_read(ctx, model));
+    ICD_TRY(ICD_ALLOC(ctx, tensors + model->packs, &model->slot));
+    for (int64_t i = 0; i < tensors; ++i) {
+        const icd_tensor *t = icd_safetensors_at(model->file, i);
+        if (!icd_i_packed_part(t->name)) ICD_TRY(add_slot(ctx, model, t));
+    }
+    for (int64_t i = 0; i < model->packs; ++i) {
+        icd_tensor t = dense_tensor(&model->packed[i]);
+        ICD_TRY(add_slot(ctx, model, &t));
+        model->packed[i].packed.tensor = model->slot[model->slots - 1].tensor.name;
     }
     if (model->slots)
         qsort(model->slot, (size_t)model->slots, sizeof *model->slot, by_name);
@@ -327,6 +350,7 @@ void icd_model_free(icd_ctx *ctx, icd_model *model)
         icd_i_free(ctx, model->slot[i].owned);
     for (int64_t a = 0; model->axis && a < model->axes; ++a)
         icd_perm_free(ctx, model->axis[a].order);
+    icd_i_packed_release(ctx, model);
     icd_i_free(ctx, model->slot);
     icd_i_free(ctx, model->axis);
     icd_safetensors_close(ctx, model->file);

@@ -41,9 +41,19 @@ struct icd_model {
     int64_t slots;
     icd_axis_slot *axis;
     int64_t axes, axes_capacity;
+    struct icd_packed_slot *packed; /**< by tensor name; of an opened model */
+    int64_t packs;
 };
 
 icd_slot *icd_i_model_slot(const icd_model *model, const char *name);
+
+/**
+ * Writes a folder as icd_model_write does, with other tensors in the place of the slots.
+ * @param key [in] one more entry of the weights' metadata; NULL: none
+ */
+icd_status icd_i_model_write_as(icd_ctx *ctx, const icd_model *model,
+                                const icd_tensor *tensor, int64_t count, const char *key,
+                                const char *value, const char *source, const char *dir);
 
 /** Where icd_model_write puts the orders applied, and the key of the weights' metadata
  * under which the hash of that file stands. */

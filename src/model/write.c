@@ -17,27 +17,28 @@ icd_status icd_i_orders_hash(icd_ctx *ctx, const char *path, char out[17])
 }
 
 /* transformers refuses a file that does not say which framework it is for. */
-static icd_status write_tensors(icd_ctx *ctx, const icd_model *model, const char *orders,
+static icd_status write_tensors(icd_ctx *ctx, const icd_model *model,
+                                const icd_tensor *tensor, int64_t count,
+                                const char *const pair[2], const char *orders,
                                 const char *dir)
 {
+    enum { PAIRS = 4 };
     icd_status status;
-    icd_tensor *tensor = NULL;
     char *path = NULL, hash[17];
-    const char *metadata[] = {"format", "pt", ICD_ORDERS_KEY, hash, NULL, NULL, NULL};
+    const char *metadata[2 * PAIRS + 1] = {"format", "pt", ICD_ORDERS_KEY, hash};
+    int at = 4;
     if (model->synthetic) {
-        metadata[4] = "icd.synthetic";
-        metadata[5] = "true";
+        metadata[at++] = "icd.synthetic";
+        metadata[at++] = "true";
+    }
+    if (pair[0]) {
+        metadata[at++] = pair[0];
+        metadata[at++] = pair[1];
     }
     ICD_TRY(icd_i_orders_hash(ctx, orders, hash));
     ICD_TRY(icd_i_path_join(ctx, dir, "model.safetensors", &path));
-    ICD_TRY(ICD_ALLOC(ctx, model->slots, &tensor));
-    for (int64_t i = 0; i < model->slots; ++i) {
-        tensor[i] = model->slot[i].tensor;
-        tensor[i].name = model->slot[i].file_name;
-    }
-    ICD_TRY(icd_safetensors_write(ctx, path, tensor, model->slots, metadata));
+    ICD_TRY(icd_safetensors_write(ctx, path, tensor, count, metadata));
 done:
-    icd_i_free(ctx, tensor);
     icd_i_free(ctx, path);
     return status;
 }
@@ -91,8 +92,9 @@ static bool is_folder(const char *path)
     return path && stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
-icd_status icd_model_write(icd_ctx *ctx, const icd_model *model, const char *source,
-                           const char *dir)
+icd_status icd_i_model_write_as(icd_ctx *ctx, const icd_model *model,
+                                const icd_tensor *tensor, int64_t count, const char *key,
+                                const char *value, const char *source, const char *dir)
 {
     static const char *const SMALL[] = {"config.json",
                                         "vocab.txt",
@@ -105,15 +107,33 @@ icd_status icd_model_write(icd_ctx *ctx, const icd_model *model, const char *sou
                                         "special_tokens_map.json"};
     icd_status status;
     char *orders = NULL;
+    const char *const pair[2] = {key, value};
     ICD_TRY(icd_i_mkdirs(ctx, dir));
     ICD_TRY(icd_i_path_join(ctx, dir, ICD_ORDERS_FILE, &orders));
     ICD_TRY(write_orders(ctx, model, orders));
-    ICD_TRY(write_tensors(ctx, model, orders, dir));
+    ICD_TRY(write_tensors(ctx, model, tensor, count, pair, orders, dir));
     if (model->map) ICD_TRY(write_map(ctx, model, dir));
     if (!is_folder(source)) goto done;
     for (size_t i = 0; i < sizeof SMALL / sizeof *SMALL; ++i)
         ICD_TRY(copy_file(ctx, source, dir, SMALL[i]));
 done:
     icd_i_free(ctx, orders);
+    return status;
+}
+
+icd_status icd_model_write(icd_ctx *ctx, const icd_model *model, const char *source,
+                           const char *dir)
+{
+    icd_status status;
+    icd_tensor *tensor = NULL;
+    ICD_TRY(ICD_ALLOC(ctx, model->slots, &tensor));
+    for (int64_t i = 0; i < model->slots; ++i) {
+        tensor[i] = model->slot[i].tensor;
+        tensor[i].name = model->slot[i].file_name;
+    }
+    status =
+        icd_i_model_write_as(ctx, model, tensor, model->slots, NULL, NULL, source, dir);
+done:
+    icd_i_free(ctx, tensor);
     return status;
 }

@@ -1,7 +1,7 @@
 /* infer, verify and trace: running a model outside the loop. They use the loop's own
    reading of input and its trace stage, so that what they show is what a run would see.
  */
-#include "runtime/job.h"
+#include "runtime/packed.h"
 
 #include "base/file.h"
 
@@ -50,10 +50,13 @@ static icd_status run_all(icd_job *job, outputs *all)
 {
     icd_status status = ICD_OK;
     icd_runner *runner = NULL;
+    icd_layout *layout = NULL;
+    icd_runner_opts opts = job->config->runner;
     icd_batch batch = icd_i_input_batch(&job->input, 0);
     int64_t batches = job->input.sequences / job->input.batch;
-    ICD_TRY(icd_runner_new(job->ctx, job->checkpoint, NULL, &batch, &job->config->runner,
-                           &runner));
+    opts.vector = job->config->kernel.vector;
+    ICD_TRY(icd_i_packed_layout(job, &layout, &opts.dtype));
+    ICD_TRY(icd_runner_new(job->ctx, job->checkpoint, layout, &batch, &opts, &runner));
     for (int64_t b = 0; b < batches; b++) {
         icd_output out;
         icd_i_progress(job->ctx, "infer", b, batches);
@@ -64,6 +67,7 @@ static icd_status run_all(icd_job *job, outputs *all)
     }
 done:
     icd_runner_free(job->ctx, runner);
+    icd_i_layout_free(job->ctx, layout);
     return status;
 }
 

@@ -23,16 +23,14 @@ void icd_i_job_roll_back(icd_job *job, const char *fmt, ...)
 
 /* Model, input and the list of linears: what every stage needs, and what a wrong
    configuration breaks. */
-icd_status icd_i_stage_open(icd_job *job)
+icd_status icd_i_job_open_weights(icd_job *job)
 {
     icd_status status = ICD_OK;
     const icd_linear *list = NULL;
     const char *path = job->config->model.path;
-    if (!path) {
-        status = icd_i_fail(job->ctx, ICD_EINVAL, "model.path", "name a model folder",
-                            "found nothing");
-        goto done;
-    }
+    if (!path)
+        return icd_i_fail(job->ctx, ICD_EINVAL, "model.path", "name a model folder",
+                          "found nothing");
     if (!icd_i_file_exists(path) && job->config->model.fallback) {
         icd_i_warn(job->ctx, "%s is not there; running on %s instead", path,
                    job->config->model.fallback);
@@ -40,12 +38,17 @@ icd_status icd_i_stage_open(icd_job *job)
         job->fallback = true;
     }
     ICD_TRY(icd_model_open(job->ctx, path, &job->checkpoint));
-    ICD_TRY(icd_i_input_read(job));
     ICD_TRY(icd_runner_linears(job->ctx, job->checkpoint, &list, &job->linears));
     ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &job->linear));
     for (int64_t i = 0; i < job->linears; i++) job->linear[i].linear = &list[i];
 done:
     return status;
+}
+
+icd_status icd_i_stage_open(icd_job *job)
+{
+    icd_status status = icd_i_job_open_weights(job);
+    return status == ICD_OK ? icd_i_input_read(job) : status;
 }
 
 static void release_linear(icd_ctx *ctx, icd_job_linear *l)

@@ -126,6 +126,9 @@ typedef struct icd_job {
 icd_status icd_i_job_open_model(icd_job *job, icd_config *config, const char *model,
                                 const char *input);
 
+/** The first part of opening: the model and its linears, no input. */
+icd_status icd_i_job_open_weights(icd_job *job);
+
 /** Why pi1 is not kept; the first cause stands. */
 void icd_i_job_roll_back(icd_job *job, const char *fmt, ...) ICD_PRINTF(2, 3);
 
@@ -139,10 +142,15 @@ icd_status icd_i_stage_trace(icd_job *job);
 icd_status icd_i_stage_trace_load(icd_job *job);
 /** The part of stage trace that runs the model and writes the traces. */
 icd_status icd_i_trace_record(icd_job *job, icd_trace_result *result);
+/** The part that runs the model and keeps what the adapters need to know of activations.
+ */
+icd_status icd_i_calibrate(icd_job *job);
 icd_status icd_i_stage_graph(icd_job *job);
 icd_status icd_i_stage_permute(icd_job *job);
 icd_status icd_i_stage_permute_load(icd_job *job);
 icd_status icd_i_stage_transform(icd_job *job);
+/** transform_meta.json: what was done to each linear and what it cost. */
+icd_status icd_i_transform_meta_write(icd_job *job, const char *path);
 icd_status icd_i_stage_repermute(icd_job *job);
 icd_status icd_i_stage_repermute_load(icd_job *job);
 icd_status icd_i_stage_check(icd_job *job);

@@ -48,7 +48,7 @@ static icd_status observe(icd_ctx *ctx, void *user, const icd_linear *linear,
     (void)ctx;
     if (status != ICD_OK) return status;
     record_calibration(t, &t->job->linear[at], x, tokens, cols);
-    status = icd_i_taps_record(t->taps, at, false, x, tokens, cols);
+    if (t->taps) status = icd_i_taps_record(t->taps, at, false, x, tokens, cols);
     t->recording += icd_i_now() - began;
     return status;
 }
@@ -91,7 +91,7 @@ static icd_status run_input(tracer *t)
     opts.phase = ICD_PHASE_PREFILL; /* all tokens are seen once */
     ICD_TRY(icd_runner_new(job->ctx, job->checkpoint, NULL, &batch, &opts, &runner));
     icd_runner_observe(runner, observe, t);
-    icd_runner_observe_outputs(runner, observe_output, t);
+    if (t->taps) icd_runner_observe_outputs(runner, observe_output, t);
     for (int64_t b = 0; b < batches; b++) {
         icd_output out;
         icd_i_progress(job->ctx, "trace", b, batches);
@@ -163,11 +163,22 @@ static void count(const icd_job *job, const icd_taps *taps, icd_trace_result *re
     }
 }
 
+static int64_t stride_of(const icd_job *job)
+{
+    return job->input.tokens / SAMPLE_ROWS > 1 ? job->input.tokens / SAMPLE_ROWS : 1;
+}
+
+icd_status icd_i_calibrate(icd_job *job)
+{
+    tracer t = {.job = job, .stride = stride_of(job)};
+    icd_status status = allocate(job);
+    return status == ICD_OK ? run_input(&t) : status;
+}
+
 icd_status icd_i_trace_record(icd_job *job, icd_trace_result *result)
 {
     icd_status status = ICD_OK;
-    tracer t = {.job = job};
-    t.stride = job->input.tokens / SAMPLE_ROWS > 1 ? job->input.tokens / SAMPLE_ROWS : 1;
+    tracer t = {.job = job, .stride = stride_of(job)};
     ICD_TRY(allocate(job));
     ICD_TRY(icd_i_taps_new(job, job->config->trace.axes, &t.taps));
     status = run_input(&t);

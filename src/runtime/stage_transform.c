@@ -47,9 +47,8 @@ static json_t *linear_json(const icd_job_linear *l)
                      l->q.granule);
 }
 
-static icd_status write_meta(icd_job *job)
+icd_status icd_i_transform_meta_write(icd_job *job, const char *path)
 {
-    const char *path = icd_i_job_path(job, "transform_meta.json");
     json_t *list = json_array();
     if (!path || !list) return ICD_ENOMEM;
     for (int64_t i = 0; i < job->linears; i++)
@@ -84,7 +83,7 @@ icd_status icd_i_stage_transform(icd_job *job)
     icd_i_out_sweep(path); /* what a killed run left half-written */
     ICD_TRY(icd_i_variant_make(job, &job->config->sparsity, &job->config->quant, &v));
     take(job, v);
-    ICD_TRY(write_meta(job));
+    ICD_TRY(icd_i_transform_meta_write(job, icd_i_job_path(job, "transform_meta.json")));
     if (!job->opts.dry_run)
         ICD_TRY(icd_model_write(job->ctx, job->transformed,
                                 icd_model_path(job->checkpoint), path));

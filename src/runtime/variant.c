@@ -31,6 +31,8 @@ static icd_status open_subject(icd_job *job, const icd_job_linear *l, subject *o
     *out = (subject){0};
     ICD_TRY(
         icd_model_tensor_f32(job->ctx, job->permuted, l->linear->tensor, &out->weights));
+    out->w = (icd_matrix){l->linear->name, out->weights, l->linear->rows, n};
+    if (!l->x_sq) return ICD_OK; /* no input: magnitudes alone */
     ICD_TRY(ICD_ALLOC(job->ctx, n, &out->x_sq));
     ICD_TRY(ICD_ALLOC(job->ctx, l->x_rows * n, &out->x));
     for (int64_t c = 0; c < n; c++) {
@@ -38,7 +40,6 @@ static icd_status open_subject(icd_job *job, const icd_job_linear *l, subject *o
         out->x_sq[c] = l->x_sq[from];
         for (int64_t r = 0; r < l->x_rows; r++) out->x[r * n + c] = l->x[r * n + from];
     }
-    out->w = (icd_matrix){l->linear->name, out->weights, l->linear->rows, n};
     out->cal = (icd_calibration){out->x_sq, out->x, l->x_rows};
     return ICD_OK;
 done:
@@ -206,13 +207,19 @@ done:
     return status;
 }
 
-/* How a linear runs after the transform, unless the kernel is to be measured. */
-static void choose_kernel(const icd_job *job, icd_layout_entry *e)
+int32_t icd_i_kernel_kind(const icd_kernel_opts *kernel)
 {
     static const int32_t KIND[] = {ICD_KERNEL_TILE, ICD_KERNEL_GATHER, ICD_KERNEL_DENSE};
+    return KIND[kernel->kind];
+}
+
+/* How a linear runs after the transform. */
+static void choose_kernel(const icd_job *job, icd_layout_entry *e)
+{
     int32_t wanted = job->config->layout.granule;
     e->granule = wanted > 0 ? wanted : 4;
-    e->kernel = e->quant && e->mask ? KIND[job->config->kernel.kind] : ICD_KERNEL_DENSE;
+    e->kernel =
+        e->quant && e->mask ? icd_i_kernel_kind(&job->config->kernel) : ICD_KERNEL_DENSE;
 }
 
 /* Types without a kernel of their own are stored small and executed in f32, with the
@@ -324,11 +331,44 @@ icd_status icd_i_variant_make(icd_job *job, const icd_sparsity_opts *s,
     return status;
 }
 
+static icd_status dequantize(icd_ctx *ctx, const icd_quantized *q, float **out)
+{
+    icd_status status = ICD_ALLOC(ctx, q->rows * q->cols, out);
+    for (int64_t r = 0; status == ICD_OK && r < q->rows; r++)
+        icd_quantized_row(q, r, *out + r * q->cols);
+    return status;
+}
+
+icd_status icd_i_variant_dense(icd_job *job, icd_variant *v)
+{
+    icd_status status = ICD_OK;
+    icd_replacement *with = NULL;
+    icd_model *dense = NULL;
+    float **weights = NULL;
+    int64_t count = 0;
+    ICD_TRY(ICD_ALLOC(v->ctx, v->linears, &with));
+    ICD_TRY(ICD_ALLOC(v->ctx, v->linears, &weights));
+    for (int64_t i = 0; i < v->linears; i++) {
+        if (!v->quant[i]) continue;
+        ICD_TRY(dequantize(v->ctx, v->quant[i], &weights[i]));
+        with[count++] = (icd_replacement){job->linear[i].linear->tensor, weights[i]};
+    }
+    ICD_TRY(icd_model_replace(v->ctx, v->model, with, count, &dense));
+    v->source = v->model; /* what was not replaced stays a view of it */
+    v->model = dense;
+done:
+    for (int64_t i = 0; weights && i < v->linears; i++) icd_i_free(v->ctx, weights[i]);
+    icd_i_free(v->ctx, weights);
+    icd_i_free(v->ctx, with);
+    return status;
+}
+
 void icd_i_variant_free(icd_variant *v)
 {
     if (!v) return;
     icd_i_layout_free(v->ctx, v->layout);
     icd_model_free(v->ctx, v->model);
+    icd_model_free(v->ctx, v->source);
     for (int64_t i = 0; v->quant && i < v->linears; i++)
         icd_quantized_free(v->ctx, v->quant[i]);
     icd_i_free(v->ctx, v->quant);

@@ -14,6 +14,7 @@ typedef struct icd_variant {
     icd_layout
         *layout;      /**< masks, int8 weights, orders that the masks were chosen under */
     icd_model *model; /**< f32 weights with zeros where masks say so */
+    icd_model *source; /**< what `model` views, where that is not the job's; or NULL */
     icd_transform_meta *s, *q; /**< [linears] */
     icd_quantized **quant;     /**< [linears] */
 } icd_variant;
@@ -37,5 +38,11 @@ void icd_i_variant_free(icd_variant *variant);
  */
 icd_status icd_i_variant_refill(icd_job *job, const icd_layout *layout,
                                 icd_variant **out);
+
+/** Puts the values that the small type holds into the variant's model, as f32. */
+icd_status icd_i_variant_dense(icd_job *job, icd_variant *variant);
+
+/** The kernel that section `kernel` asks for masked linears with small weights. */
+int32_t icd_i_kernel_kind(const icd_kernel_opts *kernel);
 
 #endif

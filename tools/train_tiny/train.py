@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 import models
 
-LENGTH, HELD = 128, 20000
+LENGTH = {"bert": 64, "decoder": 128, "mamba": 128}
+HELD = 20000
 DECODER = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 128, "intermediate_size": 384,
     "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "hidden_act": "silu",
@@ -31,7 +32,7 @@ MAMBA = {
     "torch_dtype": "float16",
 }
 BERT = dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512, hidden_act="relu",
-            max_position_embeddings=128, type_vocab_size=2, vocab_size=256)
+            max_position_embeddings=64, type_vocab_size=2, vocab_size=256)
 PAD, UNK, CLS, SEP, MASK = range(5)
 
 
@@ -81,34 +82,34 @@ class Pieces:
 
 
 TASK = {  # task, steps, sequences a step, learning rate
-    "bert": (Pieces, 1800, 24, 1.5e-3),
+    "bert": (Pieces, 2400, 32, 1e-3),
     "decoder": (lambda: Bytes(models.Decoder, DECODER), 1500, 24, 3e-3),
     "mamba": (lambda: Bytes(models.Mamba, MAMBA), 900, 16, 3e-3),
 }
 
 
-def windows(ids, count, generator):
-    start = torch.randint(len(ids) - LENGTH, (count,), generator=generator)
-    return torch.stack([ids[s:s + LENGTH] for s in start])
+def windows(ids, length, count, generator):
+    start = torch.randint(len(ids) - length, (count,), generator=generator)
+    return torch.stack([ids[s:s + length] for s in start])
 
 
-def held_loss(task, ids):
+def held_loss(task, ids, length):
     task.net.eval()
     torch.manual_seed(2)
     with torch.no_grad():
-        loss = task.loss(windows(ids, 64, torch.Generator().manual_seed(3))).item()
+        loss = task.loss(windows(ids, length, 64, torch.Generator().manual_seed(3))).item()
     task.net.train()
     return task.shown(loss)
 
 
-def train(task, ids, steps, batch, rate):
+def train(task, ids, length, steps, batch, rate):
     generator = torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(task.net.parameters(), lr=rate, weight_decay=.05, betas=(.9, .98))
     began = time.time()
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 100) * (.55 + .45 * math.cos(math.pi * step / steps))
-        loss = task.loss(windows(ids[:-HELD], batch, generator))
+        loss = task.loss(windows(ids[:-HELD], length, batch, generator))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(task.net.parameters(), 1.)
@@ -126,9 +127,10 @@ def main(kind, path, out, steps=None):
     with open(path, encoding="utf-8") as file:
         ids = task.encode(file.read(), out)
     steps = int(steps or most)
-    train(task, ids, steps, batch, rate)
-    about = {"steps": steps, "batch": batch, "length": LENGTH, "tokens_in_text": len(ids), "seed": 0,
-             "unit": task.unit, "held_out_loss": held_loss(task, ids[-HELD:])}
+    length = LENGTH[kind]
+    train(task, ids, length, steps, batch, rate)
+    about = {"steps": steps, "batch": batch, "length": length, "tokens_in_text": len(ids), "seed": 0,
+             "unit": task.unit, "held_out_loss": held_loss(task, ids[-HELD:], length)}
     state = {k: v.detach().half().contiguous() for k, v in task.net.state_dict().items()
              if not k.endswith(("position_ids", "predictions.decoder.weight", "predictions.decoder.bias"))}
     save_file(state, os.path.join(out, "model.safetensors"), {"format": "pt"})

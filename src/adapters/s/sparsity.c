@@ -124,7 +124,6 @@ static const char *obstacle(const icd_sparsity_opts *opts, const icd_matrix *w,
     if (!icd_sparsity_nm(opts, &n, &m)) return NULL;
     if (n >= m) return "N:M needs N below M";
     if (w->cols % m) return "the number of columns is no multiple of M";
-    if (fabs(opts->rate - (1 - (double)n / m)) > 1e-9) return "N:M has the rate 1 - N/M";
     return NULL;
 }
 

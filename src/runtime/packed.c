@@ -1,0 +1,58 @@
+#include "runtime/packed.h"
+#include "runtime/variant.h"
+
+#include <icd/packed.h>
+
+#include <string.h>
+
+static bool runs_int8(const icd_quantized *q)
+{
+    return q && q->dtype == ICD_WEIGHT_INT8 && q->group == 0;
+}
+
+static icd_status copy_mask(icd_ctx *ctx, const icd_mask *mask, icd_mask **out)
+{
+    return mask ? icd_i_mask_coarsen(ctx, mask, mask->vector, out) : ICD_OK;
+}
+
+/* One linear as it is stored; a small type without a kernel runs as f32. */
+static icd_status take(icd_job *job, icd_layout_entry *e, const icd_packed *p)
+{
+    icd_status status = ICD_OK;
+    const icd_kernel_opts *kernel = &job->config->kernel;
+    int32_t granule = job->config->layout.granule;
+    ICD_TRY(copy_mask(job->ctx, p->mask, &e->mask));
+    if (p->order) ICD_TRY(icd_perm_copy(job->ctx, p->order, &e->order));
+    if (runs_int8(p->quant)) e->quant = p->quant;
+    e->granule = granule > 0 ? granule : 4;
+    e->kernel = e->quant && e->mask ? icd_i_kernel_kind(kernel) : ICD_KERNEL_DENSE;
+done:
+    return status;
+}
+
+icd_status icd_i_packed_layout(icd_job *job, icd_layout **out, int32_t *dtype)
+{
+    icd_status status = ICD_OK;
+    icd_layout *layout = NULL;
+    int64_t found = 0;
+    bool int8 = false;
+    *out = NULL;
+    ICD_TRY(icd_i_layout_new(job->ctx, &layout));
+    for (int64_t i = 0; i < job->linears; i++) {
+        const icd_linear *l = job->linear[i].linear;
+        const icd_packed *p = icd_model_packed(job->checkpoint, l->tensor);
+        ICD_TRY(icd_i_layout_add(job->ctx, layout, l->name, l->group, l->rows, l->cols));
+        if (!p) continue;
+        found++;
+        int8 |= runs_int8(p->quant);
+        ICD_TRY(take(job, &layout->entry[layout->count - 1], p));
+    }
+    if (found) {
+        *out = layout;
+        layout = NULL;
+        *dtype = int8 ? ICD_RUN_INT8 : ICD_RUN_F32;
+    }
+done:
+    icd_i_layout_free(job->ctx, layout);
+    return status;
+}
