@@ -45,8 +45,8 @@ typedef struct cli_command {
 } cli_command;
 
 extern const cli_command cli_run, cli_resume, cli_measure, cli_report, cli_trace,
-    cli_transform, cli_calibrate, cli_compare, cli_graph, cli_solve, cli_score, cli_axes,
-    cli_apply, cli_infer, cli_verify, cli_doctor, cli_schema, cli_version;
+    cli_transform, cli_sweep, cli_calibrate, cli_compare, cli_graph, cli_solve, cli_score,
+    cli_axes, cli_apply, cli_infer, cli_verify, cli_doctor, cli_schema, cli_version;
 
 /** Reports a wrong use of the command line. @return ICD_EINVAL */
 icd_status cli_usage(cli_app *app, const char *format, ...)
@@ -74,6 +74,10 @@ void cli_progress(void *user, const char *stage, int64_t done, int64_t total);
 
 /** Ends the progress line. */
 void cli_progress_end(void);
+
+/** This program as the measuring process: {"icd", "measure", "--worker"}. @param self
+ * [out] its path @return false: not known, measure in this process */
+bool cli_worker(char *self, size_t size, const char *worker[4]);
 
 struct icd_trial_row;
 /** Tries every axis (icd/trial.h); `command` NULL: with the built-in runner. */

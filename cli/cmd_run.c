@@ -58,24 +58,27 @@ static icd_status show(cli_app *app, const icd_run_summary *s)
     return ICD_OK;
 }
 
-/* The measuring process is this program again. */
-static icd_run_opts run_options(char *self, size_t size, const char *worker[4])
+bool cli_worker(char *self, size_t size, const char *worker[4])
 {
     ssize_t length = readlink("/proc/self/exe", self, size - 1);
+    if (length <= 0) return false;
+    self[length] = 0;
+    worker[0] = self;
+    worker[1] = "measure";
+    worker[2] = "--worker";
+    worker[3] = NULL;
+    return true;
+}
+
+static icd_run_opts run_options(char *self, size_t size, const char *worker[4])
+{
     icd_run_opts opts = {.size = sizeof opts,
                          .out = arg.out,
                          .reuse_perm = arg.reuse_perm,
                          .dry_run = arg.dry_run,
                          .no_measure = arg.no_measure,
                          .gate = arg.gate};
-    if (length > 0 && !arg.in_process) {
-        self[length] = 0;
-        worker[0] = self;
-        worker[1] = "measure";
-        worker[2] = "--worker";
-        worker[3] = NULL;
-        opts.worker = worker;
-    }
+    if (!arg.in_process && cli_worker(self, size, worker)) opts.worker = worker;
     return opts;
 }
 

@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 static const cli_command *const COMMAND[] = {
-    &cli_run,    &cli_resume, &cli_measure, &cli_report,  &cli_trace,     &cli_transform,
-    &cli_graph,  &cli_solve,  &cli_score,   &cli_axes,    &cli_apply,     &cli_infer,
-    &cli_verify, &cli_doctor, &cli_schema,  &cli_version, &cli_calibrate, &cli_compare,
+    &cli_run,       &cli_resume,  &cli_measure,   &cli_report,  &cli_trace,
+    &cli_transform, &cli_sweep,   &cli_graph,     &cli_solve,   &cli_score,
+    &cli_axes,      &cli_apply,   &cli_infer,     &cli_verify,  &cli_doctor,
+    &cli_schema,    &cli_version, &cli_calibrate, &cli_compare,
 };
 enum { COMMANDS = sizeof COMMAND / sizeof COMMAND[0] };
 

@@ -31,6 +31,7 @@
 #include <icd/runner.h>
 #include <icd/solver.h>
 #include <icd/status.h>
+#include <icd/sweep.h>
 #include <icd/tokenizer.h>
 #include <icd/transform.h>
 #include <icd/trial.h>

@@ -35,6 +35,12 @@ typedef enum icd_report_format {
 /** Like icd_report_write, but only what is asked for. @param formats [in] sum of bits */
 icd_status icd_report_write_as(icd_ctx *ctx, const char *dir, uint32_t formats);
 
+/**
+ * Writes sweep.csv, sweep.md and sweep.html beside sweep.json (docs/artifacts.md); the
+ * page has a plot of time against quality. @return as icd_report_write
+ */
+icd_status icd_report_sweep(icd_ctx *ctx, const char *dir);
+
 /** "html,csv,md,junit" as bits. @return ICD_OK | ICD_EINVAL another name in the list */
 icd_status icd_report_formats(icd_ctx *ctx, const char *list, uint32_t *formats);
 

@@ -112,4 +112,21 @@ void icd_i_junit(icd_page *page);
  */
 void icd_i_page_markdown(icd_page *page, const char *text);
 
+/** A file that is made of one JSON file of a folder. */
+typedef struct icd_page_format {
+    const char *name, *file;
+    void (*fill)(icd_page *page);
+} icd_page_format;
+
+/** Everything up to <body>. */
+void icd_i_page_head(icd_page *page, const char *title);
+
+/**
+ * Writes the files of `which` (bit i: format i) from dir/source, under the C locale:
+ * style sheets and CSV know the decimal point only.
+ * @return ICD_OK | ICD_EIO | ICD_EDATA the source is no JSON object | ICD_ENOMEM
+ */
+icd_status icd_i_pages_write(icd_ctx *ctx, const char *dir, const char *source,
+                             const icd_page_format *format, int formats, uint32_t which);
+
 #endif

@@ -5,6 +5,7 @@
 #include "report/html.h"
 
 #include <locale.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Links to the sections that the page has. */
@@ -25,15 +26,23 @@ static void contents(icd_page *page)
                          "href=\"#environment\">Environment</a></nav>\n");
 }
 
-static void html(icd_page *page)
+void icd_i_page_head(icd_page *page, const char *title)
 {
     icd_i_page_raw(page, "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta "
                          "name=viewport content=\"width=device-width,initial-scale=1\">"
-                         "<title>ICD report ");
-    icd_i_page_text(page, icd_i_get_string(icd_i_page_get(page, "model"), "name"));
+                         "<title>");
+    icd_i_page_text(page, title);
     icd_i_page_raw(page, "</title>\n<style>\n");
     for (int i = 0; ICD_I_PAGE_STYLE[i]; i++) icd_i_page_raw(page, ICD_I_PAGE_STYLE[i]);
     icd_i_page_raw(page, "</style></head><body>\n");
+}
+
+static void html(icd_page *page)
+{
+    char title[160];
+    snprintf(title, sizeof title, "ICD report %s",
+             icd_i_get_string(icd_i_page_get(page, "model"), "name"));
+    icd_i_page_head(page, title);
     icd_i_section_verdict(page);
     contents(page);
     icd_i_page_raw(page, "<main>\n");
@@ -64,10 +73,7 @@ static icd_status write_page(icd_ctx *ctx, const char *dir, const char *name,
 }
 
 /* What can be written, in the order of icd_report_format. */
-static const struct {
-    const char *name, *file;
-    void (*fill)(icd_page *page);
-} FORMAT[] = {
+static const icd_page_format FORMAT[] = {
     {"html", "report.html", html},
     {"csv", "report.csv", icd_i_csv},
     {"md", "report.md", icd_i_markdown},
@@ -75,39 +81,44 @@ static const struct {
 };
 enum { FORMATS = sizeof FORMAT / sizeof FORMAT[0] };
 
-static icd_status write_all(icd_ctx *ctx, const char *dir, uint32_t formats)
+static icd_status write_all(icd_ctx *ctx, const char *dir, const char *source,
+                            const icd_page_format *format, int formats, uint32_t which)
 {
     icd_status status = ICD_OK;
     char *path = NULL;
     json_t *metrics = NULL;
-    ICD_TRY(icd_i_path_join(ctx, dir, "metrics.json", &path));
+    ICD_TRY(icd_i_path_join(ctx, dir, source, &path));
     ICD_TRY(icd_i_json_read(ctx, path, &metrics));
     if (!json_is_object(metrics)) {
         status = icd_i_fail(ctx, ICD_EDATA, path, "run `icd run` again",
                             "found no JSON object, expected the metrics of a run");
         goto done;
     }
-    for (int i = 0; i < FORMATS; i++)
-        if (formats >> i & 1)
-            ICD_TRY(write_page(ctx, dir, FORMAT[i].file, metrics, FORMAT[i].fill));
+    for (int i = 0; i < formats; i++)
+        if (which >> i & 1)
+            ICD_TRY(write_page(ctx, dir, format[i].file, metrics, format[i].fill));
 done:
     json_decref(metrics);
     icd_i_free(ctx, path);
     return status;
 }
 
-/* Style sheets and CSV know the decimal point only, whatever locale the caller has set.
- */
-icd_status icd_report_write_as(icd_ctx *ctx, const char *dir, uint32_t formats)
+icd_status icd_i_pages_write(icd_ctx *ctx, const char *dir, const char *source,
+                             const icd_page_format *format, int formats, uint32_t which)
 {
     locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0), before;
     if (!plain)
         return icd_i_fail(ctx, ICD_ENOMEM, "report", NULL, "the C locale is not there");
     before = uselocale(plain);
-    icd_status status = write_all(ctx, dir, formats);
+    icd_status status = write_all(ctx, dir, source, format, formats, which);
     uselocale(before);
     freelocale(plain);
     return status;
+}
+
+icd_status icd_report_write_as(icd_ctx *ctx, const char *dir, uint32_t formats)
+{
+    return icd_i_pages_write(ctx, dir, "metrics.json", FORMAT, FORMATS, formats);
 }
 
 icd_status icd_report_write(icd_ctx *ctx, const char *dir)

@@ -21,7 +21,8 @@ typedef enum arm_model {
     MODEL_LOOP,
     MODEL_BLOCK_TILES,
     MODEL_BLOCK_QUALITY,
-    MODEL_REFILL
+    MODEL_REFILL,
+    MODEL_ORIGINAL /* neither S nor Q, in f32 */
 } arm_model;
 
 typedef struct arm_spec {
@@ -47,6 +48,7 @@ static const arm_spec SPEC[] = {
      "block-tiles"},
     {"block quality", "other model", ICD_KERNEL_AUTO, ORDER_NONE, MODEL_BLOCK_QUALITY,
      "block-quality"},
+    {"original", "other model", ICD_KERNEL_DENSE, ORDER_NONE, MODEL_ORIGINAL, "original"},
     {"refill", "other model", ICD_KERNEL_AUTO, ORDER_PI1, MODEL_REFILL, NULL},
     {"random", "control", ICD_KERNEL_AUTO, ORDER_RANDOM, MODEL_LOOP, NULL},
     {"linear A/A", "control", ICD_KERNEL_AUTO, ORDER_NONE, MODEL_LOOP, NULL},
@@ -209,6 +211,15 @@ static icd_status make_block_quality(icd_job *job, icd_variant **out)
     return status;
 }
 
+static icd_status make_original(icd_job *job, icd_variant **out)
+{
+    icd_sparsity_opts s = job->config->sparsity;
+    icd_quant_opts q = job->config->quant;
+    s.type = ICD_S_NONE;
+    q.dtype = ICD_Q_NONE;
+    return icd_i_variant_make(job, &s, &q, out);
+}
+
 static icd_status make_variant(icd_job *job, const arm_spec *spec, icd_job_arm *arm)
 {
     double share = 1;
@@ -219,6 +230,9 @@ static icd_status make_variant(icd_job *job, const arm_spec *spec, icd_job_arm *
             status = icd_i_variant_refill(job, arm->layout, &arm->variant);
         icd_i_layout_free(job->ctx, arm->layout);
         arm->layout = NULL;
+    } else if (spec->model == MODEL_ORIGINAL) {
+        arm->dtype = ICD_RUN_F32;
+        status = make_original(job, &arm->variant);
     } else if (spec->model == MODEL_BLOCK_QUALITY) {
         status = make_block_quality(job, &arm->variant);
     } else {
@@ -253,7 +267,8 @@ static bool wanted(const icd_job *job, const arm_spec *spec, bool iterative)
     if (spec->ablation && !lists(&job->config->pipeline.ablation, spec->ablation))
         return false;
     if (spec->model == MODEL_REFILL && !job->config->sparsity.refill) return false;
-    return iterative || (spec->order == ORDER_NONE && spec->model == MODEL_LOOP);
+    return iterative || (spec->order == ORDER_NONE &&
+                         (spec->model == MODEL_LOOP || spec->model == MODEL_ORIGINAL));
 }
 
 icd_status icd_i_arms_make(icd_job *job)
@@ -264,6 +279,7 @@ icd_status icd_i_arms_make(icd_job *job)
         if (!wanted(job, &SPEC[i], iterative)) continue;
         arm->name = SPEC[i].name;
         arm->role = SPEC[i].role;
+        arm->dtype = icd_i_run_dtype(&job->config->quant);
         job->arms++;
         icd_status status = SPEC[i].model == MODEL_LOOP
                                 ? make_layout(job, &SPEC[i], &arm->layout)

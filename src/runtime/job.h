@@ -59,6 +59,7 @@ typedef struct icd_job_arm {
     const char *name, *role;
     icd_layout *layout;
     struct icd_variant *variant; /**< its own model; NULL: the loop's */
+    int32_t dtype;               /**< icd_run_dtype of its linears */
 } icd_job_arm;
 
 enum { ICD_ARMS_MAX = 16, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 20 };

@@ -228,26 +228,34 @@ static json_t *check_rows(const icd_job *job)
     return list;
 }
 
+/* The sections of the configuration as they were resolved. */
+static json_t *transform_options(const icd_job *job)
+{
+    char *text = NULL;
+    json_t *root = NULL, *section = NULL;
+    if (icd_config_print(job->ctx, job->config, &text) == ICD_OK)
+        root = json_loads(text, 0, NULL);
+    section = json_incref(json_object_get(root, "transform"));
+    json_decref(root);
+    icd_mem_free(job->ctx, text);
+    return section ? section : json_object();
+}
+
 static json_t *transform_row(const icd_job *job)
 {
-    static const char *const TYPE[] = {"none", "hds", "unstructured"};
-    const icd_sparsity_opts *s = &job->config->sparsity;
-    double alive = 0, all = 0, kept = 0, saliency = 0;
+    double alive = 0, all = 0, kept = 0;
+    json_t *row = transform_options(job);
     for (int64_t i = 0; i < job->linears; i++) {
         const icd_job_linear *l = &job->linear[i];
         double size = (double)(l->linear->rows * l->linear->cols);
         all += size;
         alive += size * (l->s.applied ? 1 - l->s.rate : 1);
-        saliency += size;
         kept += size * (l->s.applied ? l->s.retained : 1);
     }
-    return json_pack(
-        "{s:{s:s,s:f,s:i,s:s},s:{s:s,s:s},s:o,s:o,s:o}", "sparsity", "type",
-        TYPE[s->type], "rate", s->rate, "vector", s->vector, "saliency",
-        s->saliency == ICD_SALIENCY_ACTIVATION ? "activation" : "magnitude", "quant",
-        "dtype", job->config->quant.dtype == ICD_Q_INT8 ? "int8" : "none", "method",
-        "ptq-minmax", "density", real(alive / all), "retained", real(kept / saliency),
-        "cosine_vs_dense", real(job->cosine_vs_dense));
+    json_object_set_new(row, "density", real(alive / all));
+    json_object_set_new(row, "retained", real(kept / all));
+    json_object_set_new(row, "cosine_vs_dense", real(job->cosine_vs_dense));
+    return row;
 }
 
 static json_t *gate_rows(const icd_job *job)

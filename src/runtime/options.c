@@ -18,10 +18,11 @@ static const icd_option PIPELINE[] = {
     {"retries", offsetof(icd_pipeline_opts, retries), ICD_OPTION_INT, "1", 0, 10, NULL,
      NULL, "retries of a stage that failed in a transient way"},
     {"ablation", offsetof(icd_pipeline_opts, ablation), ICD_OPTION_LIST, NULL, 0, 0,
-     "identity|metis|true-axes|block-tiles|block-quality", NULL,
+     "identity|metis|true-axes|block-tiles|block-quality|original", NULL,
      "arms beside the usual: columns as in the checkpoint, METIS on W', only orders that "
      "a "
-     "true axis carries, block masks with as many live tiles or as much saliency kept"},
+     "true axis carries, block masks with as many live tiles or as much saliency kept, "
+     "the f32 model without S and Q"},
 };
 
 static const icd_option MODEL[] = {

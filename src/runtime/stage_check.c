@@ -80,10 +80,10 @@ done:
     return status;
 }
 
-static icd_status check_arm(icd_job *job, const icd_job_arm *arm, const float *linear,
-                            int32_t dtype)
+static icd_status check_arm(icd_job *job, const icd_job_arm *arm, const float *linear)
 {
     icd_status status = ICD_OK;
+    int32_t dtype = arm->dtype;
     float *hidden = NULL, *own = NULL;
     const float *expected = NULL;
     int64_t tokens = 0, width = 0;
@@ -104,12 +104,12 @@ done:
 }
 
 /* Same weights, same masks, so the same numbers. */
-static icd_status check_arms(icd_job *job, const float *linear, int32_t dtype)
+static icd_status check_arms(icd_job *job, const float *linear)
 {
     for (int64_t i = 1; i < job->arms; i++) {
         if (!strcmp(job->arm[i].name, "linear A/A")) continue;
         icd_i_progress(job->ctx, "check", i, job->arms);
-        icd_status status = check_arm(job, &job->arm[i], linear, dtype);
+        icd_status status = check_arm(job, &job->arm[i], linear);
         if (status != ICD_OK) return status;
     }
     return ICD_OK;
@@ -127,7 +127,7 @@ icd_status icd_i_stage_check(icd_job *job)
     ICD_TRY(infer(job, job->transformed, job->arm[0].layout, dtype, &linear, &tokens,
                   &width));
     icd_i_difference(dense, linear, tokens, width, &max_rel, &job->cosine_vs_dense);
-    ICD_TRY(check_arms(job, linear, dtype));
+    ICD_TRY(check_arms(job, linear));
 done:
     icd_i_free(job->ctx, dense);
     icd_i_free(job->ctx, linear);

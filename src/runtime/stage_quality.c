@@ -51,14 +51,14 @@ static void add_model(panel *p, const char *name, const icd_model *model,
 static void list_models(panel *p)
 {
     icd_job *job = p->job;
-    int32_t dtype = icd_i_run_dtype(&job->config->quant);
     add_model(p, "dense", job->checkpoint, NULL, ICD_RUN_F32);
     for (int64_t i = 0; i < job->arms; i++) {
         const icd_job_arm *a = &job->arm[i];
         if (strcmp(a->name, "linear") && strcmp(a->name, "iterative") && !a->variant)
             continue;
+        if (!strcmp(a->name, "original")) continue; /* what "dense" is here */
         add_model(p, a->name, a->variant ? a->variant->model : job->transformed,
-                  a->layout, dtype);
+                  a->layout, a->dtype);
     }
 }
 

@@ -144,15 +144,24 @@ static icd_status decide(icd_job *job, const icd_comparison *aa)
                                                 : icd_i_root_cause(job, &decision);
 }
 
+static const char *why_linear(const icd_job *job)
+{
+    if (job->config->pipeline.mode == ICD_MODE_LINEAR) return "pipeline.mode is linear";
+    if (!job->config->layout.local_orders) return "layout.local_orders is off";
+    for (int64_t i = 0; i < job->linears; i++)
+        if (job->linear[i].s.unit > 1)
+            return "N:M keeps its columns in groups of M: no order leaves out a granule";
+    return "the transform left no zeros that a kernel could skip";
+}
+
 icd_status icd_i_verdict(icd_job *job)
 {
     icd_status status = ICD_OK;
     icd_comparison c, aa;
     if (!icd_i_arm_find(job, "iterative")) {
-        snprintf(
-            job->verdict[0], sizeof job->verdict[0],
-            "LINEAR: %.2f ms a step; nothing was re-permuted (pipeline.mode is linear)",
-            icd_samples_mean(job->samples, "linear"));
+        snprintf(job->verdict[0], sizeof job->verdict[0],
+                 "LINEAR: %.2f ms a step; nothing was re-permuted (%s)",
+                 icd_samples_mean(job->samples, "linear"), why_linear(job));
         return icd_i_judge(job, NULL);
     }
     ICD_TRY(compare(job, "linear", "iterative", &c));

@@ -236,10 +236,14 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     icd_layout *layout = NULL;
     icd_worker_model *m = NULL;
     icd_runner_opts opts = w->config->runner;
+    const char *dtype = json_string_value(json_object_get(row, "dtype"));
     opts.dtype = icd_i_run_dtype(&w->config->quant);
+    if (dtype && !strcmp(dtype, "f32")) opts.dtype = ICD_RUN_F32;
     opts.vector = w->config->kernel.vector;
     ICD_TRY(model_of(w, row, &m));
     ICD_TRY(icd_i_worker_layout(w, row, &layout));
+    for (int64_t k = 0; opts.dtype == ICD_RUN_F32 && k < layout->count; k++)
+        layout->entry[k].quant = NULL;
     ICD_TRY(
         icd_runner_new(w->ctx, m->model, layout, &w->batch, &opts, &w->self[i].runner));
     w->self[i].batch = &w->batch;
