@@ -208,6 +208,8 @@ static icd_status take_head(parser *p)
         p->column_of[i] = (int32_t)t->columns;
         t->column[t->columns++] = (icd_ncu_column){.name = p->field[i], .unit = ""};
     }
+    if (status == ICD_OK && t->columns == 0)
+        return bad_line(p, "the table has no column of a metric");
     return status;
 }
 

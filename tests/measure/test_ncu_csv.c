@@ -162,6 +162,7 @@ static void what_does_not_fit_is_named(void **state)
     expect_error("\"ID\",\"Kernel Name\",\"a__b\"\n\"0\",\"k\"x,\"12\"\n",
                  "line 2: text behind a closing quote");
     expect_error("\"ID\",\"a__b\"\n", "line 1: the table has no column 'Kernel Name'");
+    expect_error("\"ID\",\"Kernel Name\"\n", "no column of a metric");
     expect_error("\"ID\",\"Kernel Name\",\"Metric Name\",\"Metric Unit\",\"Metric "
                  "Value\"\n",
                  "--page raw");
