@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROUNDS = 15, READ_BYTES = 256 << 20, CHUNKS = 64 };
+enum { ROUNDS = 15, READ_BYTES = 256 << 20, CHUNKS = 64, CACHES = 4 };
 
 static icd_ctx *ctx;
 
@@ -140,6 +140,73 @@ static void measure(icd_runner *runner, const icd_model *model, bool int8)
     free((void *)(uintptr_t)r.data);
 }
 
+/* The caches of all layers. */
+typedef struct caches {
+    const char *name;
+    icd_kv **kv;
+    double seconds[ROUNDS];
+    int64_t bytes;
+} caches;
+
+static void drop_half(icd_kv *kv, icd_rng *rng)
+{
+    int64_t n = 0, live = kv->sequence[0].live;
+    icd_kv_slot *slot = malloc((size_t)live * sizeof *slot);
+    if (!slot) exit(1);
+    icd_i_kv_list(kv, 0, slot);
+    for (int64_t i = 0; i < live; i++)
+        if (icd_i_rng_below(rng, 2)) slot[n++] = slot[i];
+    icd_i_kv_drop(kv, 0, slot, n);
+    free(slot);
+}
+
+static caches copy_caches(icd_runner *runner, const char *name, int64_t layers, bool drop,
+                          bool compact, bool int8)
+{
+    caches c = {.name = name, .kv = malloc((size_t)layers * sizeof *c.kv)};
+    icd_rng rng;
+    icd_i_rng_init(&rng, 2, 2);
+    if (!c.kv) exit(1);
+    for (int64_t n = 0; n < layers; n++) {
+        check(icd_i_kv_copy(ctx, icd_runner_kv(runner, n), int8, &c.kv[n]));
+        if (drop) drop_half(c.kv[n], &rng);
+        if (compact) check(icd_i_kv_permute(ctx, c.kv[n], 0, NULL));
+        c.bytes += icd_i_kv_use(c.kv[n]).bytes;
+    }
+    return c;
+}
+
+static double time_with(icd_runner *runner, const caches *c, int64_t layers)
+{
+    const int32_t next = 1;
+    icd_output out;
+    for (int64_t n = 0; n < layers; n++)
+        check(icd_runner_put_kv(ctx, runner, n, c->kv[n]));
+    check(icd_runner_decode(ctx, runner, &next, false, &out));
+    double start = now();
+    check(icd_runner_decode(ctx, runner, &next, false, &out));
+    return now() - start;
+}
+
+static void compare_caches(icd_runner *runner, int64_t layers)
+{
+    caches c[CACHES] = {
+        copy_caches(runner, "whole", layers, false, false, false),
+        copy_caches(runner, "half dropped", layers, true, false, false),
+        copy_caches(runner, "half dropped, compacted", layers, true, true, false),
+        copy_caches(runner, "whole, int8", layers, false, false, true),
+    };
+    for (int i = 0; i < ROUNDS; i++)
+        for (int k = 0; k < CACHES; k++)
+            c[k].seconds[i] = time_with(runner, &c[k], layers);
+    for (int k = 0; k < CACHES; k++) {
+        printf("cache %-24s %7.1f MB  %7.2f ms a token\n", c[k].name,
+               (double)c[k].bytes * 1e-6, median(c[k].seconds) * 1e3);
+        for (int64_t n = 0; n < layers; n++) icd_i_kv_free(ctx, c[k].kv[n]);
+        free(c[k].kv);
+    }
+}
+
 int main(int argc, char **argv)
 {
     bool int8 = argc > 2 && strcmp(argv[2], "int8") == 0;
@@ -159,6 +226,7 @@ int main(int argc, char **argv)
            icd_model_name(model), int8 ? "int8" : "f32", icd_ctx_threads(ctx),
            (long long)prompt, seconds * 1e3);
     measure(runner, model, int8);
+    compare_caches(runner, icd_model_get_config(model)->layers);
     icd_runner_free(ctx, runner);
     icd_model_free(ctx, model);
     icd_ctx_free(ctx);

@@ -34,7 +34,7 @@ typedef struct arm {
     const char *name;
     const matrix *m;
     icd_plan *plan;
-    icd_packed linear;
+    icd_packed_linear linear;
     int8_t *w, *a;
     int32_t *comp;
     float *scale;
@@ -123,7 +123,7 @@ static void make_arm(arm *a, const char *name, matrix *m, int32_t kernel, icd_pe
     int32_t *column = allocate(4 * icd_i_plan_widest(a->plan), sizeof *column);
     icd_i_linear_pack(a->plan, m->q->q, column, a->w, a->comp);
     icd_i_free(ctx, column);
-    a->linear = (icd_packed){a->plan, a->w, a->comp, m->q->scale, NULL};
+    a->linear = (icd_packed_linear){a->plan, a->w, a->comp, m->q->scale, NULL};
 }
 
 static void free_arm(arm *a)

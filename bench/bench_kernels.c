@@ -35,7 +35,7 @@ typedef struct arm {
     void (*step)(const struct arm *arm);
     const data *d;
     const icd_kernels *kernels;
-    icd_packed linear;
+    icd_packed_linear linear;
     icd_plan *plan;
     int8_t *packed;
     int32_t *comp;
@@ -62,8 +62,8 @@ static void step_f32_tile(const arm *a)
 {
     const data *d = a->d;
     for (int64_t r = 0; r + VECTOR <= d->rows; r += VECTOR)
-        a->kernels->tile_block_f32(d->xf, d->cols, d->tokens, NULL, d->cols,
-                                   d->tile_f32 + r * d->cols, VECTOR,
+        a->kernels->tile_block_f32(d->xf, d->cols, d->tokens, NULL, NULL, d->cols,
+                                   d->tile_f32 + r * d->cols, d->cols, VECTOR,
                                    d->y + r * d->tokens);
 }
 
@@ -156,7 +156,7 @@ static void add_linear(icd_ctx *ctx, arm *a, const data *d, const icd_kernels *k
     a->scratch = allocate(ctx, icd_i_linear_scratch(a->plan), 1);
     int32_t *column = allocate(ctx, 4 * icd_i_plan_widest(a->plan), sizeof *column);
     icd_i_linear_pack(a->plan, d->w, column, a->packed, a->comp);
-    a->linear = (icd_packed){a->plan, a->packed, a->comp, d->w_scale, NULL};
+    a->linear = (icd_packed_linear){a->plan, a->packed, a->comp, d->w_scale, NULL};
     double share = (double)icd_i_plan_groups(a->plan) * ICD_GROUP * VECTOR /
                    (double)(d->rows * d->cols);
     snprintf(a->name, sizeof a->name, "%s %.3f live",

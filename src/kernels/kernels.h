@@ -18,17 +18,28 @@
  *   give q = 0 and scale 0; rows with NaN or infinity q = 0 and scale NaN.
  *
  * - tile_block: acc[t * vector + r] = sum over the `count` live groups of a . w. a is
- *   [tokens][lda]; its values and the weights lie in -127..127. `live[j]` says at which
- *   group of the activation row group j of the weights applies, NULL: at group j (dense,
- *   and gathered activations). comp[r] = 128 * sum of row r's packed weights
- *   (icd_i_pack_block), which only VNNI reads.
+ *   [tokens][lda]; its values and the weights lie in -127..127. Group j of the list is
+ *   group `live[j]` of the activation row (NULL: j, as in dense and gathered activations)
+ *   and group `at[j]` of the weights (NULL: j). comp[r] = 128 * sum of row r's packed
+ *   weights (icd_i_pack_block), which only VNNI reads, and only without `at`.
  *
  * - tile_block_f32: y[t * vector + r] = sum over the `count` live channels of a * w, each
- *   step one fused multiply-add, in the order of the list. w is [count][vector].
+ *   step one fused multiply-add, in the order of the list, so that all levels give the
+ *   same bits. a holds `tokens` rows in panels of ICD_PANEL (pack_panel), one behind the
+ *   other; the last is as narrow as the tokens left. w holds panels of 16 rows,
+ *   [vector / 16][room channels][16], room >= count. Channel j of the list is channel
+ *   `live[j]` of the activations (NULL: j) and `at[j]` of the weights (NULL: j).
+ *
+ * - tile_block_bf16: the same with weights in bf16, which become f32 without rounding.
+ *
+ * - pack_panel: out[s * tokens + t] = x[t * ldx + order[s]] for at most ICD_PANEL rows;
+ *   order NULL is the identity; order[s] < 0, and without an order s >= n, give 0.
  *
  * - gather_rows: out[t * count + k] = a[t * lda + index[k]]; count is a multiple of 4.
  *
  * - dequantize_row: y[r] = acc[r] * (scale * w_scale[r]) + bias[r]; bias NULL: none.
+ *
+ * - scale_row: y = x * scale + bias, rounded twice; bias NULL: none.
  *
  * - reorder_row: y[s] = x[order[s]], 0 where order[s] < 0; y is not x.
  *
@@ -77,6 +88,8 @@
 
 #include <stdint.h>
 
+enum { ICD_PANEL = 6 }; /**< tokens whose activations lie side by side in f32 kernels */
+
 enum { ICD_SCAN = 64 }; /**< channels of a block of `scan` */
 
 /** A block of n <= ICD_SCAN channels: for each token, with step = softplus(dt),
@@ -114,8 +127,13 @@ int64_t icd_i_pack_bytes(int64_t groups, int32_t vector);
 void icd_i_pack_block(const int8_t *w, int64_t ld, int64_t rows, const int32_t *column,
                       int64_t groups, int32_t vector, int8_t *out, int32_t *comp);
 
-/** The same for tile_block_f32: [count channels][vector rows]. */
+/** The same for tile_block_f32: [vector / 16][count channels][16 rows]. */
 void icd_i_pack_block_f32(const float *w, int64_t ld, int64_t rows, const int32_t *column,
                           int64_t count, int32_t vector, float *out);
+
+/** The same for tile_block_bf16. @param w [in] bits of bf16 */
+void icd_i_pack_block_bf16(const uint16_t *w, int64_t ld, int64_t rows,
+                           const int32_t *column, int64_t count, int32_t vector,
+                           uint16_t *out);
 
 #endif

@@ -45,7 +45,7 @@ static bool is_run(const int32_t *live, int64_t count)
 }
 
 /* acc = the sums of one block for one chunk of tokens. */
-static void sum_block(const icd_kernels *k, const icd_packed *l, int64_t block,
+static void sum_block(const icd_kernels *k, const icd_packed_linear *l, int64_t block,
                       const int8_t *a, int64_t tokens, int32_t *acc)
 {
     const icd_plan *plan = l->plan;
@@ -63,12 +63,12 @@ static void sum_block(const icd_kernels *k, const icd_packed *l, int64_t block,
         a += live[0] * ICD_GROUP;
         live = NULL;
     }
-    k->tile_block(a, lda, tokens, live, groups,
+    k->tile_block(a, lda, tokens, live, NULL, groups,
                   l->w + icd_i_pack_bytes(first, plan->vector),
                   l->comp + block * plan->vector, plan->vector, acc);
 }
 
-void icd_i_linear_run(const icd_kernels *k, const icd_packed *l, const int8_t *a,
+void icd_i_linear_run(const icd_kernels *k, const icd_packed_linear *l, const int8_t *a,
                       const float *a_scale, int64_t tokens, int64_t first, int64_t last,
                       float *y, int64_t ldy, void *scratch)
 {

@@ -12,13 +12,13 @@
 enum { ICD_TOKEN_CHUNK = 96 }; /**< tokens that share one pass over a row block */
 
 /** A packed matrix; every pointer is borrowed. */
-typedef struct icd_packed {
+typedef struct icd_packed_linear {
     const icd_plan *plan;
     const int8_t *w;     /**< icd_i_linear_bytes(plan), block behind block */
     const int32_t *comp; /**< [blocks * vector] */
     const float *scale;  /**< [rows] */
     const float *bias;   /**< [rows]; NULL: none */
-} icd_packed;
+} icd_packed_linear;
 
 /** Bytes of a plan's packed weights. */
 int64_t icd_i_linear_bytes(const icd_plan *plan);
@@ -45,7 +45,7 @@ int64_t icd_i_linear_scratch(const icd_plan *plan);
  * @param y       [out] [tokens x ldy]; columns of the blocks' rows are written
  * @param scratch [in] icd_i_linear_scratch(plan) bytes, aligned to 4
  */
-void icd_i_linear_run(const icd_kernels *k, const icd_packed *l, const int8_t *a,
+void icd_i_linear_run(const icd_kernels *k, const icd_packed_linear *l, const int8_t *a,
                       const float *a_scale, int64_t tokens, int64_t first, int64_t last,
                       float *y, int64_t ldy, void *scratch);
 

@@ -9,7 +9,9 @@
 #define REPEAT_1(M)  M(0)
 #define REPEAT_2(M)  REPEAT_1(M) M(1)
 #define REPEAT_3(M)  REPEAT_2(M) M(2)
-#define REPEAT_6(M)  REPEAT_3(M) M(3) M(4) M(5)
+#define REPEAT_4(M)  REPEAT_3(M) M(3)
+#define REPEAT_5(M)  REPEAT_4(M) M(4)
+#define REPEAT_6(M)  REPEAT_5(M) M(5)
 #define REPEAT_12(M) REPEAT_6(M) M(6) M(7) M(8) M(9) M(10) M(11)
 
 #endif

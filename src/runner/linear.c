@@ -237,7 +237,7 @@ static void apply_int8(void *arg, int64_t item, int64_t items, int32_t worker)
 {
     const apply_job *job = arg;
     const icd_loaded *l = job->l;
-    icd_packed packed = {l->plan, l->packed, l->comp, l->scale, l->bias};
+    icd_packed_linear packed = {l->plan, l->packed, l->comp, l->scale, l->bias};
     int64_t block = item / job->token_chunks,
             t = item % job->token_chunks * ICD_TOKEN_CHUNK;
     int64_t n = job->tokens - t, rows = l->info->rows;

@@ -1,4 +1,4 @@
-/* The AVX-512 tiles, compiled against a model of the nine instructions that they use, so
+/* The AVX-512 tiles, compiled against a model of the instructions that they use, so
    that their logic is tested on any x86-64 CPU. */
 #include "levels.h"
 
@@ -87,25 +87,65 @@ static float_lanes model_fma(float_lanes a, float_lanes b, float_lanes c)
     return c;
 }
 
+/* Sixteen bf16, widened and shifted: the three instructions of a load. */
+typedef struct half_lanes {
+    uint16_t lane[16];
+} half_lanes;
+
+static half_lanes model_load_half(const void *p)
+{
+    half_lanes v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static lanes model_widen(half_lanes h)
+{
+    lanes v;
+    for (int i = 0; i < 16; i++) v.lane[i] = h.lane[i];
+    return v;
+}
+
+static lanes model_shift_left(lanes v, int bits)
+{
+    for (int i = 0; i < 16; i++) v.lane[i] = wrap((uint32_t)v.lane[i] << bits);
+    return v;
+}
+
+static float_lanes model_cast(lanes v)
+{
+    float_lanes f;
+    memcpy(&f, &v, sizeof f);
+    return f;
+}
+
+#undef _mm512_slli_epi32
 #undef _mm512_loadu_si512
 #undef _mm512_storeu_si512
 #undef _mm512_dpbusd_epi32
-#define __m512i                     lanes
-#define __m512                      float_lanes
-#define _mm512_set1_epi32(x)        model_set1(x)
-#define _mm512_setzero_si512()      model_set1(0)
-#define _mm512_loadu_si512(p)       model_load(p)
-#define _mm512_storeu_si512(p, v)   model_store(p, v)
-#define _mm512_sub_epi32            model_sub
-#define _mm512_dpbusd_epi32         model_dpbusd
-#define _mm512_set1_ps(x)           model_set1_f32(x)
-#define _mm512_setzero_ps()         model_set1_f32(0)
-#define _mm512_loadu_ps(p)          model_load_f32(p)
-#define _mm512_storeu_ps(p, v)      model_store_f32(p, v)
-#define _mm512_fmadd_ps             model_fma
-#define icd_i_tile_block_avx512     tile_model
-#define icd_i_tile_block_f32_avx512 tile_f32_model
+#define __m512i                      lanes
+#define __m512                       float_lanes
+#define _mm512_set1_epi32(x)         model_set1(x)
+#define _mm512_setzero_si512()       model_set1(0)
+#define _mm512_loadu_si512(p)        model_load(p)
+#define _mm512_storeu_si512(p, v)    model_store(p, v)
+#define _mm512_sub_epi32             model_sub
+#define _mm512_dpbusd_epi32          model_dpbusd
+#define _mm512_set1_ps(x)            model_set1_f32(x)
+#define _mm512_setzero_ps()          model_set1_f32(0)
+#define _mm512_loadu_ps(p)           model_load_f32(p)
+#define _mm512_storeu_ps(p, v)       model_store_f32(p, v)
+#define _mm512_fmadd_ps              model_fma
+#define __m256i                      half_lanes
+#define _mm256_loadu_si256(p)        model_load_half(p)
+#define _mm512_cvtepu16_epi32(h)     model_widen(h)
+#define _mm512_slli_epi32(v, n)      model_shift_left(v, n)
+#define _mm512_castsi512_ps(v)       model_cast(v)
+#define icd_i_tile_block_avx512      tile_model
+#define icd_i_tile_block_f32_avx512  tile_f32_model
+#define icd_i_tile_block_bf16_avx512 tile_bf16_model
 #include "kernels/avx512/tile.c"
+#include "kernels/avx512/tile_f32.c"
 
 enum { GROUPS = 9, LDA = 4 * GROUPS + 1, TOKENS = 27, MAX_VECTOR = 144 };
 static const int32_t LIVE[GROUPS] = {0, 1, 2, 4, 5, 6, 7, 8, 8};
@@ -124,13 +164,15 @@ static void int8_tiles_are_exact(void **state)
         for (int64_t tokens = 1; tokens <= TOKENS; tokens++)
             for (int64_t count = 0; count <= GROUPS; count += 3) {
                 const int32_t *live = tokens % 2 ? LIVE : NULL;
+                const int32_t *at = tokens % 3 ? NULL : LIVE;
                 size_t bytes = (size_t)(tokens * vector) * sizeof *found;
                 memset(comp, 0, sizeof comp);
                 for (int64_t i = 0; i < count * vector * 4; i++)
                     comp[i / 4 % vector] += 128 * w[i];
                 icd_i_kernels(ICD_ISA_REF)
-                    ->tile_block(a, LDA, tokens, live, count, w, comp, vector, expected);
-                tile_model(a, LDA, tokens, live, count, w, comp, vector, found);
+                    ->tile_block(a, LDA, tokens, live, at, count, w, comp, vector,
+                                 expected);
+                tile_model(a, LDA, tokens, live, at, count, w, comp, vector, found);
                 assert_memory_equal(found, expected, bytes);
             }
 }
@@ -139,6 +181,8 @@ static void f32_tiles_are_exact(void **state)
 {
     static float a[TOKENS * LDA], w[GROUPS * MAX_VECTOR];
     static float found[TOKENS * MAX_VECTOR], expected[TOKENS * MAX_VECTOR];
+    const icd_kernels *ref = icd_i_kernels(ICD_ISA_REF);
+    const uint16_t *half = (const uint16_t *)w;
     icd_rng rng;
     (void)state;
     icd_i_rng_init(&rng, 31, 0);
@@ -147,9 +191,15 @@ static void f32_tiles_are_exact(void **state)
     for (int32_t vector = 16; vector <= MAX_VECTOR; vector += 16)
         for (int64_t tokens = 1; tokens <= TOKENS; tokens++) {
             const int32_t *live = tokens % 2 ? LIVE : NULL;
-            icd_i_kernels(ICD_ISA_REF)
-                ->tile_block_f32(a, LDA, tokens, live, GROUPS, w, vector, expected);
-            tile_f32_model(a, LDA, tokens, live, GROUPS, w, vector, found);
+            const int32_t *at = tokens % 3 ? LIVE : NULL;
+            ref->tile_block_f32(a, LDA, tokens, live, at, GROUPS, w, GROUPS, vector,
+                                expected);
+            tile_f32_model(a, LDA, tokens, live, at, GROUPS, w, GROUPS, vector, found);
+            assert_same_f32(found, expected, tokens * vector, "model of AVX-512");
+            ref->tile_block_bf16(a, LDA, tokens, live, at, GROUPS, half, GROUPS, vector,
+                                 expected);
+            tile_bf16_model(a, LDA, tokens, live, at, GROUPS, half, GROUPS, vector,
+                            found);
             assert_same_f32(found, expected, tokens * vector, "model of AVX-512");
         }
 }

@@ -113,7 +113,7 @@ static void run_plan(const problem *p, const icd_kernels *k, const icd_plan *pla
         checked_malloc((size_t)icd_i_plan_widest(plan) * 4 * sizeof *column);
     void *scratch = checked_malloc((size_t)icd_i_linear_scratch(plan));
     int8_t *a = slots_of(p, plan);
-    icd_packed l = {plan, w, comp, p->scale, p->bias};
+    icd_packed_linear l = {plan, w, comp, p->scale, p->bias};
     icd_i_linear_pack(plan, p->q, column, w, comp);
     memset(p->y, 0x5A, (size_t)(p->tokens * p->rows) * sizeof *p->y);
     icd_i_linear_run(k, &l, a, p->a_scale, p->tokens, plan->blocks / 2, plan->blocks,

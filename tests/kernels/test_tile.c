@@ -39,12 +39,13 @@ static void check_int8(const icd_kernels *k, const call *c)
     size_t n = (size_t)(c->tokens * c->vector), bytes = n * sizeof(int32_t);
     int32_t *expected = checked_malloc(bytes);
     int32_t *found = checked_malloc(bytes + GUARD);
+    const int32_t *at = c->tokens % 4 == 1 ? c->list : NULL;
     memset(found, 0x5A, bytes + GUARD);
     icd_i_kernels(ICD_ISA_REF)
-        ->tile_block(c->a, c->lda, c->tokens, c->live, c->count, c->w, c->comp, c->vector,
-                     expected);
-    k->tile_block(c->a, c->lda, c->tokens, c->live, c->count, c->w, c->comp, c->vector,
-                  found);
+        ->tile_block(c->a, c->lda, c->tokens, c->live, at, c->count, c->w, c->comp,
+                     c->vector, expected);
+    k->tile_block(c->a, c->lda, c->tokens, c->live, at, c->count, c->w, c->comp,
+                  c->vector, found);
     if (memcmp(expected, found, bytes) != 0)
         fail_msg("%s: %lld tokens, %lld groups, V %d differ", icd_i_isa_name(k->isa),
                  (long long)c->tokens, (long long)c->count, c->vector);
@@ -74,9 +75,9 @@ static void for_each_shape(void (*check)(const icd_kernels *, const call *), boo
                     c.vector = VECTOR[v];
                     c.count = COUNT[n];
                     fill_int8(&rng, c.a, c.tokens * c.lda);
-                    fill_int8(&rng, c.w, c.count * c.vector * 4);
+                    fill_int8(&rng, c.w, MAX_GROUPS * c.vector * 4);
                     if (f32) fill_f32(&rng, c.af, c.tokens * c.lda);
-                    if (f32) fill_f32(&rng, c.wf, c.count * c.vector);
+                    if (f32) fill_f32(&rng, c.wf, MAX_GROUPS * c.vector);
                     make_list(&rng, &c, MAX_GROUPS);
                     if (c.tokens % 3 == 0) c.live = NULL;
                     sum_weights(&c);
@@ -94,17 +95,26 @@ static void int8_tiles_give_the_same_bits(void **state)
     for_each_shape(check_int8, false);
 }
 
+/* Both types; the weights of one list entry in three lie at other places than its number.
+ */
 static void check_f32(const icd_kernels *k, const call *c)
 {
+    const icd_kernels *ref = icd_i_kernels(ICD_ISA_REF);
+    const int32_t *at = c->tokens % 4 == 1 ? c->list : NULL;
+    const uint16_t *half = (const uint16_t *)c->wf;
     int64_t n = c->tokens * c->vector;
     float *expected = checked_malloc((size_t)n * sizeof *expected);
     float *found = checked_malloc((size_t)(n + 1) * sizeof *found);
     found[n] = 42;
-    icd_i_kernels(ICD_ISA_REF)
-        ->tile_block_f32(c->af, c->lda, c->tokens, c->live, c->count, c->wf, c->vector,
-                         expected);
-    k->tile_block_f32(c->af, c->lda, c->tokens, c->live, c->count, c->wf, c->vector,
-                      found);
+    ref->tile_block_f32(c->af, c->lda, c->tokens, c->live, at, c->count, c->wf,
+                        MAX_GROUPS, c->vector, expected);
+    k->tile_block_f32(c->af, c->lda, c->tokens, c->live, at, c->count, c->wf, MAX_GROUPS,
+                      c->vector, found);
+    assert_same_f32(found, expected, n, icd_i_isa_name(k->isa));
+    ref->tile_block_bf16(c->af, c->lda, c->tokens, c->live, at, c->count, half,
+                         MAX_GROUPS, c->vector, expected);
+    k->tile_block_bf16(c->af, c->lda, c->tokens, c->live, at, c->count, half, MAX_GROUPS,
+                       c->vector, found);
     assert_same_f32(found, expected, n, icd_i_isa_name(k->isa));
     assert_true(found[n] == 42);
     free(found);
@@ -115,6 +125,48 @@ static void f32_tiles_give_the_same_bits(void **state)
 {
     (void)state;
     for_each_shape(check_f32, true);
+}
+
+/* More channels than one pass takes. */
+static void long_sums_keep_their_order(void **state)
+{
+    enum { LONG = 600, TOKENS = 15, V = 48 };
+    static float a[TOKENS * LONG], w[LONG * V], expected[TOKENS * V], found[TOKENS * V];
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 22, 0);
+    fill_f32(&rng, a, TOKENS * LONG);
+    fill_f32(&rng, w, LONG * V);
+    icd_i_kernels(ICD_ISA_REF)
+        ->tile_block_f32(a, LONG, TOKENS, NULL, NULL, LONG, w, LONG, V, expected);
+    for (int i = 0; level_at(i); i++) {
+        level_at(i)->tile_block_f32(a, LONG, TOKENS, NULL, NULL, LONG, w, LONG, V, found);
+        assert_same_f32(found, expected, TOKENS * V, "long sums");
+    }
+}
+
+static void panels_hold_rows_side_by_side(void **state)
+{
+    enum { N = 37, SLOTS = 44 };
+    float x[ICD_PANEL * N], out[ICD_PANEL * SLOTS];
+    int32_t order[SLOTS];
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 23, 0);
+    fill_f32(&rng, x, ICD_PANEL * N);
+    for (int s = 0; s < SLOTS; s++) order[s] = s < N ? N - 1 - s : -1;
+    for (int i = 0; level_at(i); i++)
+        for (int64_t width = 1; width <= ICD_PANEL; width++)
+            for (int ordered = 0; ordered < 2; ordered++) {
+                level_at(i)->pack_panel(x, N, width, ordered ? order : NULL, N, SLOTS,
+                                        out);
+                for (int s = 0; s < SLOTS; s++)
+                    for (int64_t t = 0; t < width; t++) {
+                        int64_t column = ordered ? order[s] : s;
+                        float value = s < N ? x[t * N + column] : 0;
+                        assert_true(out[s * width + t] == value);
+                    }
+            }
 }
 
 /* The largest sum that int32 must hold: 131,072 channels of 127 * -127. */
@@ -128,7 +180,7 @@ static void extreme_sums_do_not_saturate(void **state)
     memset(w, -127, 4 * GROUPS * V);
     for (int r = 0; r < V; r++) comp[r] = 128 * -127 * 4 * GROUPS;
     for (int i = 0; level_at(i); i++) {
-        level_at(i)->tile_block(a, 4 * GROUPS, 1, NULL, GROUPS, w, comp, V, acc);
+        level_at(i)->tile_block(a, 4 * GROUPS, 1, NULL, NULL, GROUPS, w, comp, V, acc);
         for (int r = 0; r < V; r++) assert_int_equal(acc[r], -127 * 127 * 131072);
     }
     free(w);
@@ -193,6 +245,8 @@ int main(void)
         cmocka_unit_test(every_level_fills_the_whole_table),
         cmocka_unit_test(int8_tiles_give_the_same_bits),
         cmocka_unit_test(f32_tiles_give_the_same_bits),
+        cmocka_unit_test(long_sums_keep_their_order),
+        cmocka_unit_test(panels_hold_rows_side_by_side),
         cmocka_unit_test(extreme_sums_do_not_saturate),
         cmocka_unit_test(gather_takes_the_indexed_bytes),
     };

@@ -41,12 +41,13 @@ static inline __m256i broadcast4(const int8_t *a)
 #define SAVE_4(t) SAVE(t, 0) SAVE(t, 1) SAVE(t, 2) SAVE(t, 3)
 #define TILE_4(name, TOKENS)                                                             \
     static inline void name(const int8_t *a, int64_t lda, const int32_t *live,           \
-                            int64_t count, const int8_t *w, int32_t vector,              \
-                            int32_t *acc)                                                \
+                            const int32_t *at, int64_t count, const int8_t *lines,       \
+                            int32_t vector, int32_t *acc)                                \
     {                                                                                    \
         TOKENS(CLEAR_4)                                                                  \
-        for (int64_t j = 0; j < count; j++, w += 4 * (int64_t)vector) {                  \
+        for (int64_t j = 0; j < count; j++) {                                            \
             const int8_t *x = a + 4 * (live ? live[j] : j);                              \
+            const int8_t *w = lines + 4 * (int64_t)vector * (at ? at[j] : j);            \
             __m256i w0 = WEIGHTS(0), w1 = WEIGHTS(1), w2 = WEIGHTS(2), w3 = WEIGHTS(3);  \
             TOKENS(STEP_4)                                                               \
         }                                                                                \
@@ -63,12 +64,13 @@ static inline __m256i broadcast4(const int8_t *a)
 #define SAVE_2(t) SAVE(t, 0) SAVE(t, 1)
 #define TILE_2(name, TOKENS)                                                             \
     static inline void name(const int8_t *a, int64_t lda, const int32_t *live,           \
-                            int64_t count, const int8_t *w, int32_t vector,              \
-                            int32_t *acc)                                                \
+                            const int32_t *at, int64_t count, const int8_t *lines,       \
+                            int32_t vector, int32_t *acc)                                \
     {                                                                                    \
         TOKENS(CLEAR_2)                                                                  \
-        for (int64_t j = 0; j < count; j++, w += 4 * (int64_t)vector) {                  \
+        for (int64_t j = 0; j < count; j++) {                                            \
             const int8_t *x = a + 4 * (live ? live[j] : j);                              \
+            const int8_t *w = lines + 4 * (int64_t)vector * (at ? at[j] : j);            \
             __m256i w0 = WEIGHTS(0), w1 = WEIGHTS(1);                                    \
             TOKENS(STEP_2)                                                               \
         }                                                                                \
@@ -81,72 +83,36 @@ TILE_2(tile_3x2, REPEAT_3)
 TILE_2(tile_1x2, REPEAT_1)
 
 static void rows_32(const int8_t *a, int64_t lda, int64_t tokens, const int32_t *live,
-                    int64_t count, const int8_t *w, int32_t vector, int32_t *acc)
+                    const int32_t *at, int64_t count, const int8_t *w, int32_t vector,
+                    int32_t *acc)
 {
     int64_t t = 0;
     for (; t + 2 <= tokens; t += 2)
-        tile_2x4(a + t * lda, lda, live, count, w, vector, acc + t * vector);
-    if (t < tokens) tile_1x4(a + t * lda, lda, live, count, w, vector, acc + t * vector);
+        tile_2x4(a + t * lda, lda, live, at, count, w, vector, acc + t * vector);
+    if (t < tokens)
+        tile_1x4(a + t * lda, lda, live, at, count, w, vector, acc + t * vector);
 }
 
 static void rows_16(const int8_t *a, int64_t lda, int64_t tokens, const int32_t *live,
-                    int64_t count, const int8_t *w, int32_t vector, int32_t *acc)
+                    const int32_t *at, int64_t count, const int8_t *w, int32_t vector,
+                    int32_t *acc)
 {
     int64_t t = 0;
     for (; t + 3 <= tokens; t += 3)
-        tile_3x2(a + t * lda, lda, live, count, w, vector, acc + t * vector);
+        tile_3x2(a + t * lda, lda, live, at, count, w, vector, acc + t * vector);
     for (; t < tokens; t++)
-        tile_1x2(a + t * lda, lda, live, count, w, vector, acc + t * vector);
+        tile_1x2(a + t * lda, lda, live, at, count, w, vector, acc + t * vector);
 }
 
 void icd_i_tile_block_avx2(const int8_t *a, int64_t lda, int64_t tokens,
-                           const int32_t *live, int64_t count, const int8_t *w,
-                           const int32_t *comp, int32_t vector, int32_t *acc)
+                           const int32_t *live, const int32_t *at, int64_t count,
+                           const int8_t *w, const int32_t *comp, int32_t vector,
+                           int32_t *acc)
 {
     int32_t r = 0;
     (void)comp;
     for (; r + 32 <= vector; r += 32)
-        rows_32(a, lda, tokens, live, count, w + 4 * r, vector, acc + r);
-    if (r < vector) rows_16(a, lda, tokens, live, count, w + 4 * r, vector, acc + r);
-}
-
-/* Two vectors of 8 rows of f32; six tokens keep both multipliers busy. */
-#define CLEAR_F32(t) __m256 sum##t##0 = _mm256_setzero_ps(), sum##t##1 = sum##t##0;
-#define STEP_F32(t)                                                                      \
-    {                                                                                    \
-        __m256 b = _mm256_broadcast_ss(x + t * lda);                                     \
-        sum##t##0 = _mm256_fmadd_ps(b, w0, sum##t##0);                                   \
-        sum##t##1 = _mm256_fmadd_ps(b, w1, sum##t##1);                                   \
-    }
-#define SAVE_F32(t)                                                                      \
-    _mm256_storeu_ps(y + t * vector, sum##t##0);                                         \
-    _mm256_storeu_ps(y + t * vector + 8, sum##t##1);
-#define TILE_F32(name, TOKENS)                                                           \
-    static inline void name(const float *a, int64_t lda, const int32_t *live,            \
-                            int64_t count, const float *w, int32_t vector, float *y)     \
-    {                                                                                    \
-        TOKENS(CLEAR_F32)                                                                \
-        for (int64_t j = 0; j < count; j++, w += vector) {                               \
-            const float *x = a + (live ? live[j] : j);                                   \
-            __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);                 \
-            TOKENS(STEP_F32)                                                             \
-        }                                                                                \
-        TOKENS(SAVE_F32)                                                                 \
-    }
-
-TILE_F32(tile_f32_6, REPEAT_6)
-TILE_F32(tile_f32_1, REPEAT_1)
-
-void icd_i_tile_block_f32_avx2(const float *a, int64_t lda, int64_t tokens,
-                               const int32_t *live, int64_t count, const float *w,
-                               int32_t vector, float *y)
-{
-    for (int32_t r = 0; r < vector; r += 16) {
-        int64_t t = 0;
-        for (; t + 6 <= tokens; t += 6)
-            tile_f32_6(a + t * lda, lda, live, count, w + r, vector, y + t * vector + r);
-        for (; t < tokens; t++)
-            tile_f32_1(a + t * lda, lda, live, count, w + r, vector, y + t * vector + r);
-    }
+        rows_32(a, lda, tokens, live, at, count, w + 4 * r, vector, acc + r);
+    if (r < vector) rows_16(a, lda, tokens, live, at, count, w + 4 * r, vector, acc + r);
 }
 #endif

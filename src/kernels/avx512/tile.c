@@ -8,6 +8,9 @@
 #include <immintrin.h>
 #include <string.h>
 
+/* Groups of activations, groups of weights, how many. */
+#define LIST const int32_t *live, const int32_t *at, int64_t count
+
 static inline __m512i broadcast4(const int8_t *a)
 {
     uint32_t four;
@@ -35,13 +38,13 @@ static inline __m512i broadcast4(const int8_t *a)
     }
 #define SAVE_4(t) SAVE(t, 0) SAVE(t, 1) SAVE(t, 2) SAVE(t, 3)
 #define TILE_4(name, TOKENS)                                                             \
-    static inline void name(const int8_t *a, int64_t lda, const int32_t *live,           \
-                            int64_t count, const int8_t *w, const int32_t *comp,         \
-                            int32_t vector, int32_t *acc)                                \
+    static inline void name(const int8_t *a, int64_t lda, LIST, const int8_t *lines,     \
+                            const int32_t *comp, int32_t vector, int32_t *acc)           \
     {                                                                                    \
         TOKENS(CLEAR_4)                                                                  \
-        for (int64_t j = 0; j < count; j++, w += 4 * (int64_t)vector) {                  \
+        for (int64_t j = 0; j < count; j++) {                                            \
             const int8_t *x = a + 4 * (live ? live[j] : j);                              \
+            const int8_t *w = lines + 4 * (int64_t)vector * (at ? at[j] : j);            \
             __m512i w0 = WEIGHTS(0), w1 = WEIGHTS(1), w2 = WEIGHTS(2), w3 = WEIGHTS(3);  \
             TOKENS(STEP_4)                                                               \
         }                                                                                \
@@ -52,13 +55,13 @@ static inline __m512i broadcast4(const int8_t *a)
 #define STEP_1(t)  sum##t##0 = _mm512_dpbusd_epi32(sum##t##0, broadcast4(x + t * lda), w0);
 #define SAVE_1(t)  SAVE(t, 0)
 #define TILE_1(name, TOKENS)                                                             \
-    static inline void name(const int8_t *a, int64_t lda, const int32_t *live,           \
-                            int64_t count, const int8_t *w, const int32_t *comp,         \
-                            int32_t vector, int32_t *acc)                                \
+    static inline void name(const int8_t *a, int64_t lda, LIST, const int8_t *lines,     \
+                            const int32_t *comp, int32_t vector, int32_t *acc)           \
     {                                                                                    \
         TOKENS(CLEAR_1)                                                                  \
-        for (int64_t j = 0; j < count; j++, w += 4 * (int64_t)vector) {                  \
+        for (int64_t j = 0; j < count; j++) {                                            \
             const int8_t *x = a + 4 * (live ? live[j] : j);                              \
+            const int8_t *w = lines + 4 * (int64_t)vector * (at ? at[j] : j);            \
             __m512i w0 = WEIGHTS(0);                                                     \
             TOKENS(STEP_1)                                                               \
         }                                                                                \
@@ -71,71 +74,52 @@ TILE_4(tile_1x4, REPEAT_1)
 TILE_1(tile_6x1, REPEAT_6)
 TILE_1(tile_1x1, REPEAT_1)
 
-static void rows_64(const int8_t *a, int64_t lda, int64_t tokens, const int32_t *live,
-                    int64_t count, const int8_t *w, const int32_t *comp, int32_t vector,
-                    int32_t *acc)
+static void rows_64(const int8_t *a, int64_t lda, int64_t tokens, LIST, const int8_t *w,
+                    const int32_t *comp, int32_t vector, int32_t *acc)
 {
     int64_t t = 0;
     for (; t + 6 <= tokens; t += 6)
-        tile_6x4(a + t * lda, lda, live, count, w, comp, vector, acc + t * vector);
+        tile_6x4(a + t * lda, lda, live, at, count, w, comp, vector, acc + t * vector);
     for (; t + 2 <= tokens; t += 2)
-        tile_2x4(a + t * lda, lda, live, count, w, comp, vector, acc + t * vector);
+        tile_2x4(a + t * lda, lda, live, at, count, w, comp, vector, acc + t * vector);
     if (t < tokens)
-        tile_1x4(a + t * lda, lda, live, count, w, comp, vector, acc + t * vector);
+        tile_1x4(a + t * lda, lda, live, at, count, w, comp, vector, acc + t * vector);
 }
 
-static void rows_16(const int8_t *a, int64_t lda, int64_t tokens, const int32_t *live,
-                    int64_t count, const int8_t *w, const int32_t *comp, int32_t vector,
-                    int32_t *acc)
+static void rows_16(const int8_t *a, int64_t lda, int64_t tokens, LIST, const int8_t *w,
+                    const int32_t *comp, int32_t vector, int32_t *acc)
 {
     int64_t t = 0;
     for (; t + 6 <= tokens; t += 6)
-        tile_6x1(a + t * lda, lda, live, count, w, comp, vector, acc + t * vector);
+        tile_6x1(a + t * lda, lda, live, at, count, w, comp, vector, acc + t * vector);
     for (; t < tokens; t++)
-        tile_1x1(a + t * lda, lda, live, count, w, comp, vector, acc + t * vector);
+        tile_1x1(a + t * lda, lda, live, at, count, w, comp, vector, acc + t * vector);
+}
+
+/* 128 * sum(w) of 16 rows over the groups of a list. */
+static void offsets(const int32_t *at, int64_t count, const int8_t *w, int32_t vector,
+                    int32_t *comp)
+{
+    __m512i sum = _mm512_setzero_si512(), all = _mm512_set1_epi32((int32_t)0x80808080u);
+    for (int64_t j = 0; j < count; j++)
+        sum = _mm512_dpbusd_epi32(sum, all,
+                                  _mm512_loadu_si512(w + 4 * (int64_t)vector * at[j]));
+    _mm512_storeu_si512(comp, sum);
 }
 
 void icd_i_tile_block_avx512(const int8_t *a, int64_t lda, int64_t tokens,
-                             const int32_t *live, int64_t count, const int8_t *w,
-                             const int32_t *comp, int32_t vector, int32_t *acc)
+                             const int32_t *live, const int32_t *at, int64_t count,
+                             const int8_t *w, const int32_t *comp, int32_t vector,
+                             int32_t *acc)
 {
-    int32_t r = 0;
-    for (; r + 64 <= vector; r += 64)
-        rows_64(a, lda, tokens, live, count, w + 4 * r, comp + r, vector, acc + r);
-    for (; r < vector; r += 16)
-        rows_16(a, lda, tokens, live, count, w + 4 * r, comp + r, vector, acc + r);
-}
-
-/* One vector of 16 rows of f32; twelve tokens keep both multipliers busy. */
-#define CLEAR_F32(t) __m512 sum##t = _mm512_setzero_ps();
-#define STEP_F32(t)  sum##t = _mm512_fmadd_ps(_mm512_set1_ps(x[t * lda]), w0, sum##t);
-#define SAVE_F32(t)  _mm512_storeu_ps(y + t * vector, sum##t);
-#define TILE_F32(name, TOKENS)                                                           \
-    static inline void name(const float *a, int64_t lda, const int32_t *live,            \
-                            int64_t count, const float *w, int32_t vector, float *y)     \
-    {                                                                                    \
-        TOKENS(CLEAR_F32)                                                                \
-        for (int64_t j = 0; j < count; j++, w += vector) {                               \
-            const float *x = a + (live ? live[j] : j);                                   \
-            __m512 w0 = _mm512_loadu_ps(w);                                              \
-            TOKENS(STEP_F32)                                                             \
-        }                                                                                \
-        TOKENS(SAVE_F32)                                                                 \
-    }
-
-TILE_F32(tile_f32_12, REPEAT_12)
-TILE_F32(tile_f32_1, REPEAT_1)
-
-void icd_i_tile_block_f32_avx512(const float *a, int64_t lda, int64_t tokens,
-                                 const int32_t *live, int64_t count, const float *w,
-                                 int32_t vector, float *y)
-{
-    for (int32_t r = 0; r < vector; r += 16) {
-        int64_t t = 0;
-        for (; t + 12 <= tokens; t += 12)
-            tile_f32_12(a + t * lda, lda, live, count, w + r, vector, y + t * vector + r);
-        for (; t < tokens; t++)
-            tile_f32_1(a + t * lda, lda, live, count, w + r, vector, y + t * vector + r);
+    int32_t own[64];
+    for (int32_t r = 0, rows; r < vector; r += rows) {
+        const int32_t *start = at ? own : comp + r;
+        rows = r + 64 <= vector ? 64 : 16;
+        for (int32_t k = 0; at && k < rows; k += 16)
+            offsets(at, count, w + 4 * (r + k), vector, own + k);
+        (rows == 64 ? rows_64 : rows_16)(a, lda, tokens, live, at, count, w + 4 * r,
+                                         start, vector, acc + r);
     }
 }
 #endif

@@ -1,11 +1,13 @@
 /* The definition of the tile kernels. */
+#include "core/small_float.h"
 #include "kernels/level.h"
 
 #include <math.h>
 
 void icd_i_tile_block_ref(const int8_t *a, int64_t lda, int64_t tokens,
-                          const int32_t *live, int64_t count, const int8_t *w,
-                          const int32_t *comp, int32_t vector, int32_t *acc)
+                          const int32_t *live, const int32_t *at, int64_t count,
+                          const int8_t *w, const int32_t *comp, int32_t vector,
+                          int32_t *acc)
 {
     (void)comp; /* an offset that only VNNI needs */
     for (int64_t t = 0; t < tokens; t++)
@@ -13,22 +15,48 @@ void icd_i_tile_block_ref(const int8_t *a, int64_t lda, int64_t tokens,
             int32_t sum = 0;
             for (int64_t j = 0; j < count; j++) {
                 const int8_t *x = a + t * lda + 4 * (live ? live[j] : j);
-                const int8_t *y = w + (j * vector + r) * 4;
+                const int8_t *y = w + ((at ? at[j] : j) * vector + r) * 4;
                 for (int k = 0; k < 4; k++) sum += x[k] * y[k];
             }
             acc[t * vector + r] = sum;
         }
 }
 
-void icd_i_tile_block_f32_ref(const float *a, int64_t lda, int64_t tokens,
-                              const int32_t *live, int64_t count, const float *w,
-                              int32_t vector, float *y)
+/* Channel c of token t in panels of ICD_PANEL tokens. */
+static float panel_value(const float *a, int64_t slots, int64_t tokens, int64_t t,
+                         int64_t c)
+{
+    int64_t first = t / ICD_PANEL * ICD_PANEL, width = tokens - first;
+    if (width > ICD_PANEL) width = ICD_PANEL;
+    return a[first * slots + c * width + t - first];
+}
+
+void icd_i_tile_block_f32_ref(const float *a, int64_t slots, int64_t tokens,
+                              const int32_t *live, const int32_t *at, int64_t count,
+                              const float *w, int64_t room, int32_t vector, float *y)
 {
     for (int64_t t = 0; t < tokens; t++)
         for (int32_t r = 0; r < vector; r++) {
+            const float *row = w + r / 16 * room * 16 + r % 16;
             float sum = 0;
             for (int64_t j = 0; j < count; j++)
-                sum = fmaf(a[t * lda + (live ? live[j] : j)], w[j * vector + r], sum);
+                sum = fmaf(panel_value(a, slots, tokens, t, live ? live[j] : j),
+                           row[(at ? at[j] : j) * 16], sum);
+            y[t * vector + r] = sum;
+        }
+}
+
+void icd_i_tile_block_bf16_ref(const float *a, int64_t slots, int64_t tokens,
+                               const int32_t *live, const int32_t *at, int64_t count,
+                               const uint16_t *w, int64_t room, int32_t vector, float *y)
+{
+    for (int64_t t = 0; t < tokens; t++)
+        for (int32_t r = 0; r < vector; r++) {
+            const uint16_t *row = w + r / 16 * room * 16 + r % 16;
+            float sum = 0;
+            for (int64_t j = 0; j < count; j++)
+                sum = fmaf(panel_value(a, slots, tokens, t, live ? live[j] : j),
+                           icd_i_bf16_value(row[(at ? at[j] : j) * 16]), sum);
             y[t * vector + r] = sum;
         }
 }
