@@ -162,14 +162,18 @@ typedef struct group {
     double bytes[ICD_NCU_QUANTITIES];
 } group;
 
+/* Bytes that are not told count as none: the order is for the eye. */
+static double known_bytes(const group *g)
+{
+    double read = g->bytes[ICD_NCU_DRAM_READ], written = g->bytes[ICD_NCU_DRAM_WRITE];
+    return (read > 0 ? read : 0) + (written > 0 ? written : 0);
+}
+
 static int by_bytes(const void *a, const void *b)
 {
     const group *x = a, *y = b;
-    double p = x->bytes[ICD_NCU_DRAM_READ] + x->bytes[ICD_NCU_DRAM_WRITE];
-    double q = y->bytes[ICD_NCU_DRAM_READ] + y->bytes[ICD_NCU_DRAM_WRITE];
-    if (p > q || (isnan(q) && !isnan(p))) return -1;
-    if (q > p || (isnan(p) && !isnan(q))) return 1;
-    return strcmp(x->name, y->name);
+    double p = known_bytes(x), q = known_bytes(y);
+    return p > q ? -1 : q > p ? 1 : strcmp(x->name, y->name);
 }
 
 static group *group_of(group *g, int64_t *groups, const char *name)
