@@ -1,16 +1,20 @@
 #include "solver/anneal.h"
 
 #include "base/mem.h"
-#include "solver/pulls.h"
+#include "base/rng.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    LOGS = 4096,     /* a table of log(r): a call of log() costs more than a proposal */
-    BATCH = 1024,    /* proposals between two looks at the clock */
+    NOISE = 4096, /* a table of random terms: drawing one costs more than a gain */
+    WIDTH = 64,   /* partners looked at in one offer */
+    LANES = 8,
+    GROUP = 16,
+    BATCH = 1024,    /* offers between two looks at the clock, in whole groups */
     STAGES = 64,     /* the best state is noticed that often */
     TABLE = 1 << 26, /* entries of the table of pulls that are worth their memory */
+    FAR = 1 << 29    /* more than any weight: sums of three stay within int32_t */
 };
 
 void icd_i_watch_tell(const icd_watch *watch, int64_t cut)
@@ -24,21 +28,49 @@ void icd_i_watch_tell(const icd_watch *watch, int64_t cut)
                    (int64_t)(1000 * span) + 1);
 }
 
-double icd_i_anneal_heat(double offers_per_node)
-{
-    return offers_per_node < 6400 ? 0.4 + offers_per_node / 4000 : 2;
-}
-
+/* pull[block][slot]: weight from the node at slot into the block. By slot, so that the
+ * members of a block stand side by side. */
 typedef struct annealing {
     icd_blocks *b;
-    icd_pulls pulls; /* pull NULL: gains are counted from the edges */
     const icd_anneal_params *params;
     icd_rng rng;
-    double scale; /* mean edge weight */
+    int32_t *pull;
+    int32_t *first, *last; /* block -> the blocks of its zone, last excluded */
+    double scale;          /* mean edge weight */
     int64_t cut, best_cut;
     int32_t *best_at;
-    double logs[LOGS];
+    float gumbel[NOISE + WIDTH];
+    int32_t noise[NOISE + WIDTH]; /* gumbel times temperature */
 } annealing;
+
+static int32_t *row_of(const annealing *a, int32_t block)
+{
+    return a->pull + (int64_t)block * a->b->g.n;
+}
+
+static void fill_pulls(annealing *a)
+{
+    const icd_blocks *b = a->b;
+    for (int32_t v = 0; v < b->g.n; ++v)
+        for (int64_t k = b->g.ptr[v]; k < b->g.ptr[v + 1]; ++k)
+            row_of(a, b->block_of[b->g.edge[k].to])[b->slot_of[v]] += b->g.edge[k].w;
+    /* A node that may not move is no partner: its home seems to hold it. */
+    for (int32_t v = 0; v < b->g.n; ++v)
+        if (!icd_i_blocks_free(b, v)) row_of(a, b->block_of[v])[b->slot_of[v]] += FAR;
+}
+
+static void fill_zones(annealing *a)
+{
+    const icd_blocks *b = a->b;
+    int32_t blocks = b->bounds->count;
+    for (int32_t begin = 0, end = 0; begin < blocks; begin = end) {
+        while (end < blocks && b->zone_of[end] == b->zone_of[begin]) end++;
+        for (int32_t k = begin; k < end; ++k) {
+            a->first[k] = begin;
+            a->last[k] = end;
+        }
+    }
+}
 
 static icd_status annealing_init(icd_ctx *ctx, annealing *a)
 {
@@ -47,15 +79,36 @@ static icd_status annealing_init(icd_ctx *ctx, annealing *a)
     double total = 0;
     for (int64_t k = 0; k < b->g.ptr[b->g.n]; ++k) total += b->g.edge[k].w;
     a->scale = total / (double)b->g.ptr[b->g.n];
-    for (int32_t i = 0; i < LOGS; ++i) a->logs[i] = log((i + 0.5) / LOGS);
     icd_i_rng_init(&a->rng, a->params->seed, 5);
+    for (int32_t i = 0; i < NOISE + WIDTH; ++i)
+        a->gumbel[i] = (float)-log(-log(1 - icd_i_rng_unit(&a->rng) * (1 - 1e-12)));
     a->cut = a->best_cut = icd_i_blocks_cut(b);
     ICD_TRY(ICD_ALLOC(ctx, b->g.n, &a->best_at));
     memcpy(a->best_at, b->at, (size_t)b->g.n * sizeof *b->at);
-    if ((int64_t)b->g.n * b->bounds->count <= TABLE)
-        ICD_TRY(icd_i_pulls_init(ctx, b, &a->pulls));
+    ICD_TRY(ICD_ALLOC(ctx, (int64_t)b->g.n * b->bounds->count, &a->pull));
+    ICD_TRY(ICD_ALLOC(ctx, b->bounds->count, &a->first));
+    ICD_TRY(ICD_ALLOC(ctx, b->bounds->count, &a->last));
+    fill_pulls(a);
+    fill_zones(a);
 done:
     return status;
+}
+
+static void annealing_release(icd_ctx *ctx, annealing *a)
+{
+    icd_i_free(ctx, a->best_at);
+    icd_i_free(ctx, a->pull);
+    icd_i_free(ctx, a->first);
+    icd_i_free(ctx, a->last);
+}
+
+static void set_temperature(annealing *a, double temperature)
+{
+    float t = (float)temperature;
+    for (int32_t i = 0; i < NOISE + WIDTH; ++i) {
+        float x = t * a->gumbel[i];
+        a->noise[i] = x < (float)FAR ? (int32_t)x : FAR;
+    }
 }
 
 static int32_t edge_between(const icd_wgraph *g, int32_t v, int32_t u)
@@ -70,42 +123,110 @@ static int32_t edge_between(const icd_wgraph *g, int32_t v, int32_t u)
     return 0;
 }
 
-/* The gain, or any lower bound of `least` that shows that it is less. */
-static int64_t gain_above(annealing *a, int32_t v, int32_t u, double least)
+/* What stands in slots of two blocks changes places; rows outside the zone hold nothing.
+ */
+static void swap_columns(annealing *a, int32_t block, int32_t p, int32_t q)
 {
-    if (!a->pulls.pull) return icd_i_blocks_gain(a->b, v, u);
-    int64_t gain = icd_i_pulls_gain_apart(&a->pulls, v, u);
-    if ((double)gain < least) return gain;
-    return gain - 2 * (int64_t)edge_between(&a->b->g, v, u);
+    for (int32_t k = a->first[block]; k < a->last[block]; ++k) {
+        int32_t *row = row_of(a, k), x = row[p];
+        row[p] = row[q];
+        row[q] = x;
+    }
 }
 
-/* A node and a member of the block of one of its neighbours. */
-static bool propose(annealing *a, int32_t *v, int32_t *u)
+static void shift(annealing *a, int32_t v, int32_t from, int32_t to)
+{
+    const icd_wgraph *g = &a->b->g;
+    const int32_t *slot_of = a->b->slot_of;
+    int32_t *out = row_of(a, from), *in = row_of(a, to);
+    for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
+        int32_t slot = slot_of[g->edge[k].to];
+        out[slot] -= g->edge[k].w;
+        in[slot] += g->edge[k].w;
+    }
+}
+
+static void exchange(annealing *a, int32_t p, int32_t q)
 {
     icd_blocks *b = a->b;
-    *v = (int32_t)icd_i_rng_below(&a->rng, b->g.n);
-    int64_t degree = b->g.ptr[*v + 1] - b->g.ptr[*v];
-    if (degree == 0) return false;
-    int64_t k = b->g.ptr[*v] + icd_i_rng_below(&a->rng, degree);
-    int32_t block = b->block_of[b->g.edge[k].to];
-    if (block == b->block_of[*v]) return false;
-    int32_t first = b->bounds->at[block], size = b->bounds->at[block + 1] - first;
-    *u = b->at[first + icd_i_rng_below(&a->rng, size)];
-    return icd_i_blocks_free(b, *v) && icd_i_blocks_free(b, *u);
+    int32_t v = b->at[p], u = b->at[q], from = b->block_of[v], to = b->block_of[u];
+    shift(a, v, from, to);
+    shift(a, u, to, from);
+    swap_columns(a, from, p, q);
+    b->at[p] = u;
+    b->at[q] = v;
+    b->slot_of[v] = q;
+    b->slot_of[u] = p;
+    b->block_of[v] = to;
+    b->block_of[u] = from;
 }
 
-static void step(annealing *a, double temperature)
+/* Of exchanges with partners side by side: what each gains and its share of chance. In
+ * lanes, which compilers turn into vectors. */
+static int32_t highest(const int32_t *in, const int32_t *out, const int32_t *noise,
+                       int32_t count)
 {
-    int32_t v, u;
-    if (!propose(a, &v, &u)) return;
-    double least = temperature * a->logs[icd_i_rng_u32(&a->rng) % LOGS];
-    int64_t gain = gain_above(a, v, u, least);
-    if ((double)gain < least) return;
-    a->cut -= gain;
-    if (a->pulls.pull)
-        icd_i_pulls_swap(&a->pulls, v, u);
-    else
-        icd_i_blocks_swap(a->b, v, u);
+    int32_t lane[LANES], i = 0;
+    for (int32_t k = 0; k < LANES; ++k) lane[k] = INT32_MIN;
+    for (; i + LANES <= count; i += LANES)
+        for (int32_t k = 0; k < LANES; ++k) {
+            int32_t x = in[i + k] - out[i + k] + noise[i + k];
+            lane[k] = x > lane[k] ? x : lane[k];
+        }
+    for (; i < count; ++i) {
+        int32_t x = in[i] - out[i] + noise[i];
+        lane[0] = x > lane[0] ? x : lane[0];
+    }
+    for (int32_t k = 1; k < LANES; ++k) lane[0] = lane[k] > lane[0] ? lane[k] : lane[0];
+    return lane[0];
+}
+
+/* Heat bath: with a Gumbel term each, the highest of all exchanges of v with a member of
+ * block `to` and of staying is one of them with chance exp(gain / T) over the sum. An
+ * edge between the two is charged afterwards. */
+static void offer(annealing *a, int32_t v, int32_t to)
+{
+    icd_blocks *b = a->b;
+    int32_t from = b->block_of[v], p = b->slot_of[v], q = b->bounds->at[to], i = 0;
+    int32_t count = b->bounds->at[to + 1] - q;
+    if (count > WIDTH) {
+        q += (int32_t)icd_i_rng_below(&a->rng, count - WIDTH + 1);
+        count = WIDTH;
+    }
+    const int32_t *noise = a->noise + icd_i_rng_u32(&a->rng) % NOISE;
+    const int32_t *in = row_of(a, from) + q, *out = row_of(a, to) + q;
+    int64_t pull = (int64_t)row_of(a, to)[p] - row_of(a, from)[p];
+    int32_t best = highest(in, out, noise, count);
+    if (pull + best <= noise[count]) return;
+    while (in[i] - out[i] + noise[i] != best) i++;
+    int32_t u = b->at[q + i], edge = edge_between(&b->g, v, u);
+    if (edge > 0 && 2 * edge > a->noise[icd_i_rng_u32(&a->rng) % NOISE]) return;
+    if (!icd_i_blocks_free(b, u)) return;
+    a->cut -= pull + in[i] - out[i] - 2 * edge;
+    exchange(a, p, q + i);
+}
+
+/* A group of random nodes, each with a random edge, to whose other end's block it is
+ * offered. Edges lie far apart: all are fetched before the first is read. */
+static void offer_group(annealing *a)
+{
+    const icd_blocks *b = a->b;
+    int32_t node[GROUP];
+    const icd_edge *edge[GROUP];
+    for (int32_t i = 0; i < GROUP; ++i) {
+        int32_t v = node[i] = (int32_t)icd_i_rng_below(&a->rng, b->g.n);
+        int64_t degree = b->g.ptr[v + 1] - b->g.ptr[v];
+        edge[i] = b->g.edge + b->g.ptr[v];
+        if (degree == 0 || !icd_i_blocks_free(b, v))
+            node[i] = -1;
+        else
+            __builtin_prefetch(edge[i] += icd_i_rng_below(&a->rng, degree));
+    }
+    for (int32_t i = 0; i < GROUP; ++i) {
+        if (node[i] < 0) continue;
+        int32_t to = b->block_of[edge[i]->to];
+        if (to != b->block_of[node[i]]) offer(a, node[i], to);
+    }
 }
 
 static void remember(annealing *a)
@@ -132,9 +253,9 @@ static void run(annealing *a)
     for (int stage = 0; share < 1 && !icd_i_budget_over(p->budget);) {
         if (a->best_cut <= p->enough) break;
         double temperature = a->scale * p->hot * pow(p->cold / p->hot, share);
-        int64_t batch = p->offers && p->offers - done < BATCH ? p->offers - done : BATCH;
-        for (int64_t i = 0; i < batch; ++i) step(a, temperature);
-        done += batch;
+        set_temperature(a, temperature);
+        for (int64_t i = 0; i < BATCH; i += GROUP) offer_group(a);
+        done += BATCH;
         share = progress(a, done, begin);
         for (; stage < STAGES * share; ++stage) {
             remember(a);
@@ -168,13 +289,14 @@ icd_status icd_i_anneal(icd_ctx *ctx, icd_blocks *b, const icd_anneal_params *pa
     annealing a = {.b = b, .params = params};
     *better = false;
     if (b->g.ptr[b->g.n] == 0) return ICD_OK;
+    if ((int64_t)b->g.n * b->bounds->count > TABLE) return ICD_OK;
     ICD_TRY(annealing_init(ctx, &a));
     int64_t before = a.cut;
     run(&a);
     *better = a.best_cut < before;
+    if (params->reached) *params->reached = a.cut;
 done:
-    icd_i_pulls_release(ctx, &a.pulls);
     if (a.best_at) restore(b, a.best_at);
-    icd_i_free(ctx, a.best_at);
+    annealing_release(ctx, &a);
     return status;
 }

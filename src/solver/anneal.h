@@ -20,24 +20,22 @@ void icd_i_watch_tell(const icd_watch *watch, int64_t cut);
 
 typedef struct icd_anneal_params {
     icd_budget *budget;
-    int64_t offers;   /**< swaps to propose; 0: the temperature follows the clock until
-                         `until` */
-    double until;     /**< on the clock of icd_i_now() */
-    double hot, cold; /**< first and last temperature, in mean edge weights */
-    int64_t enough;   /**< the cut cannot fall further: it ends there */
+    int64_t offers; /**< to make at least; 0: the temperature follows the clock */
+    double until; /**< when it is cold, on the clock of icd_i_now(); where offers is 0 */
+    double hot, cold;       /**< first and last temperature, in mean edge weights */
+    int64_t enough;         /**< the cut cannot fall further: it ends there */
     const icd_watch *watch; /**< NULL: silent */
+    int64_t *reached;       /**< [out] NULL, or the cut when it was cold */
     uint64_t seed;
 } icd_anneal_params;
 
-/** A first temperature from which so many offers to a node can cool: heat that cannot be
- * cooled away only does harm. */
-double icd_i_anneal_heat(double offers_per_node);
-
 /**
- * Proposes swaps of a node with a member of a neighbour's block, and keeps the best state
- * met at the end of a stage.
+ * Offers a node to a block that one of its neighbours is in: by a heat bath it stays, or
+ * changes places with one of up to 64 members. Keeps the best state met at the end of a
+ * stage. Does nothing where nodes x blocks is more than 2^26.
  * @param better [out] whether the cut fell
- * @cost O(offers) gains, each O(1) where the table of pulls is kept, else O(degree)
+ * @cost O(offers) looks at 64 entries side by side; a swap O(degree + blocks of the
+ *       zone); memory n x blocks int32
  * @det  a function of blocks and params when `offers` is given
  */
 icd_status icd_i_anneal(icd_ctx *ctx, icd_blocks *b, const icd_anneal_params *params,

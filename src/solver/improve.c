@@ -2,18 +2,25 @@
 
 #include "base/mem.h"
 #include "solver/anneal.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    WHOLE = 1 << 22, /* entries of the table of pulls that the caches mostly hold */
+    WHOLE = 1 << 20, /* entries of the table of pulls that the caches mostly hold */
     WINDOW = 4096,   /* nodes of a window */
     MOST_BLOCKS = 1024,
-    SWEEP_OFFERS = 1500,   /* offers to a node in one sweep over all windows */
-    ROUND_OFFERS = 200000, /* more to a node than that are better spent on a new start */
+    SWEEP_OFFERS = 300, /* to a node in one sweep over all windows */
+    FIRST_OFFERS = 100, /* to a node in the first trial; in each next GROWTH times more */
+    GROWTH = 3,
+    ARMS = 3,
+    TRIALS = 12, /* windows by which the next temperature is chosen */
 };
-static const double FIRST_RATE = 4e6; /* offers in a second, until one was measured */
-static const double COLD = 0.1;
+static const double FIRST_RATE = 2e6; /* offers in a second, until one was measured */
+static const double ARM[ARMS] = {1, 1 / 1.6, 1.6};
+static const double WARMTH = 0.14; /* first temperature, by the root of the mean degree */
+static const double COOLING = 6;   /* first by last temperature */
+static const double LONGER = 1.3;  /* a longer search may start hotter than the trials */
 
 /* A region of the graph that is annealed by itself. */
 typedef struct window {
@@ -37,7 +44,8 @@ typedef struct improving {
     int32_t *order; /* node at slot */
     int64_t *passes;
     int64_t cut, enough;
-    double rate;
+    double rate; /* offers in a second */
+    double hot;  /* the first temperature that did best so far, in mean edge weights */
     int32_t *slot_of;  /* node -> slot */
     int32_t *block_of; /* slot -> block */
     int32_t *zone_of;  /* block -> zone */
@@ -46,6 +54,8 @@ typedef struct improving {
     int32_t *touched;  /* blocks with a bond */
     int32_t touches;
     int32_t *visits, *turn; /* by block */
+    int64_t gain[ARMS];     /* of the windows since the temperature was chosen */
+    int32_t trial;          /* how many they are */
     window w;
 } improving;
 
@@ -78,22 +88,38 @@ static int64_t count_cut(improving *m)
     return cut / 2;
 }
 
-static icd_anneal_params plan(improving *m, double offers, double nodes)
+/* Offers to a node that the time allows for. */
+static double offers_left(const improving *m)
+{
+    return m->rate * (m->p->until - icd_i_now()) / m->g->n;
+}
+
+static icd_anneal_params plan(improving *m, double hot, double offers, int64_t *reached)
 {
     return (icd_anneal_params){.budget = m->p->budget,
-                               .hot = icd_i_anneal_heat(offers / nodes),
-                               .cold = COLD,
+                               .offers = offers < 9e18 ? (int64_t)offers + 1 : INT64_MAX,
+                               .hot = hot,
+                               .cold = hot / COOLING,
+                               .reached = reached,
                                .seed = icd_i_rng_u64(&m->rng)};
 }
 
-/* A small graph is annealed as a whole, from the best order so far, and again. */
-static icd_status anneal_whole(improving *m)
+static void measure_rate(improving *m, double offers, double begin)
+{
+    double seconds = icd_i_now() - begin;
+    if (seconds > 0) m->rate = 0.5 * m->rate + 0.5 * offers / seconds;
+}
+
+/* Anneals the whole graph from the best order so far.
+ * @param offers  to a node; 0: until the time is up
+ * @param reached the cut when it was cold */
+static icd_status anneal_whole(improving *m, double hot, double offers, int64_t *reached)
 {
     icd_status status;
-    double now = icd_i_now(), most = (double)ROUND_OFFERS * m->g->n;
-    double offers = m->rate * (m->p->until - now);
-    icd_anneal_params anneal = plan(m, offers < most ? offers : most, m->g->n);
-    anneal.until = offers < most ? m->p->until : now + most / m->rate;
+    double begin = icd_i_now(), all = offers * m->g->n;
+    icd_anneal_params anneal = plan(m, hot, all, reached);
+    if (offers == 0) anneal.offers = 0;
+    anneal.until = m->p->until;
     anneal.enough = m->enough;
     anneal.watch = &m->watch;
     icd_refine_params refine = {.zones = m->p->zones,
@@ -102,8 +128,30 @@ static icd_status anneal_whole(improving *m)
                                 .budget = m->p->budget,
                                 .steps = INT32_MAX,
                                 .anneal = &anneal};
+    *reached = INT64_MAX;
     ICD_TRY(icd_i_refine(m->ctx, m->g, &refine, m->order, m->passes));
     m->cut = count_cut(m);
+    if (offers > 0) measure_rate(m, all, begin);
+done:
+    return status;
+}
+
+/* Trials at three temperatures, each time longer and about the one that did best, until
+ * no longer ones fit; what time is left goes to one. */
+static icd_status run_whole(improving *m)
+{
+    icd_status status = ICD_OK;
+    int64_t reached[ARMS];
+    for (double offers = FIRST_OFFERS; !is_over(m); offers *= GROWTH) {
+        int best = 0;
+        if (offers_left(m) < ARMS * GROWTH * offers)
+            return anneal_whole(m, m->hot * LONGER, 0, &reached[0]);
+        for (int arm = 0; arm < ARMS && !is_over(m); ++arm) {
+            ICD_TRY(anneal_whole(m, m->hot * ARM[arm], offers, &reached[arm]));
+            if (reached[arm] < reached[best]) best = arm;
+        }
+        m->hot *= ARM[best];
+    }
 done:
     return status;
 }
@@ -243,15 +291,15 @@ static void put_back(improving *m)
         }
 }
 
-static icd_status anneal_window(improving *m, double offers_per_node)
+/* @param gain by how much the cut fell */
+static icd_status anneal_window(improving *m, double hot, double offers, int64_t *gain)
 {
     icd_status status;
     window *w = &m->w;
     ICD_TRY(extract(m));
-    int64_t before = window_cut(w);
-    double begin = icd_i_now(), offers = offers_per_node * w->g.n;
-    icd_anneal_params anneal = plan(m, offers, w->g.n);
-    anneal.offers = (int64_t)offers + 1;
+    double begin = icd_i_now(), all = offers * w->g.n;
+    int64_t before = window_cut(w), reached;
+    icd_anneal_params anneal = plan(m, hot, all, &reached);
     icd_refine_params refine = {.zones = &w->zones,
                                 .bounds = &w->bounds,
                                 .frozen = m->p->frozen ? w->frozen : NULL,
@@ -260,28 +308,51 @@ static icd_status anneal_window(improving *m, double offers_per_node)
                                 .anneal = &anneal};
     ICD_TRY(icd_i_refine(m->ctx, &w->g, &refine, w->order, m->passes));
     put_back(m);
-    m->cut -= before - window_cut(w);
-    double seconds = icd_i_now() - begin;
-    if (seconds > 0) m->rate = 0.7 * m->rate + 0.3 * offers / seconds;
+    *gain = before - window_cut(w);
+    m->cut -= *gain;
+    measure_rate(m, all, begin);
     icd_i_watch_tell(&m->watch, m->cut);
 done:
     return status;
 }
 
-/* How hot a sweep may be depends on the time there is: a few hot ones better than one. */
+/* Windows take turns at three temperatures; the one that gained most is the next middle.
+ */
+static void choose_heat(improving *m, int64_t gain)
+{
+    int best = 0;
+    m->gain[m->trial++ % ARMS] += gain;
+    if (m->trial < TRIALS) return;
+    for (int arm = 1; arm < ARMS; ++arm)
+        if (m->gain[arm] > m->gain[best]) best = arm;
+    m->hot *= ARM[best];
+    m->trial = 0;
+    memset(m->gain, 0, sizeof m->gain);
+}
+
+/* Every block was in a window once. */
 static icd_status sweep(improving *m, int32_t number)
 {
     icd_status status = ICD_OK;
     icd_i_rng_shuffle(&m->rng, m->turn, m->p->blocks->count);
     for (int32_t i = 0; i < m->p->blocks->count && !is_over(m); ++i) {
-        int32_t seed = m->turn[i];
-        if (m->visits[seed] > number) continue;
-        double left = m->rate * (m->p->until - icd_i_now()) / m->g->n;
+        int64_t gain = 0;
+        if (m->visits[m->turn[i]] > number) continue;
         double share = 1 - (double)i / m->p->blocks->count;
-        choose_window(m, seed);
-        double offers = left / (share > 0.05 ? share : 0.05);
-        ICD_TRY(anneal_window(m, offers < SWEEP_OFFERS ? offers : SWEEP_OFFERS));
+        double offers = offers_left(m) / (share > 0.05 ? share : 0.05);
+        choose_window(m, m->turn[i]);
+        if (offers > SWEEP_OFFERS) offers = SWEEP_OFFERS;
+        ICD_TRY(anneal_window(m, m->hot * ARM[m->trial % ARMS], offers, &gain));
+        choose_heat(m, gain);
     }
+done:
+    return status;
+}
+
+static icd_status run_windows(improving *m)
+{
+    icd_status status = ICD_OK;
+    for (int32_t round = 0; !is_over(m); ++round) ICD_TRY(sweep(m, round));
 done:
     return status;
 }
@@ -358,18 +429,6 @@ static void improving_release(improving *m)
     window_release(m->ctx, &m->w);
 }
 
-static icd_status run(improving *m)
-{
-    icd_status status = ICD_OK;
-    bool whole = (int64_t)m->g->n * m->p->blocks->count <= WHOLE;
-    for (int32_t round = 0; !is_over(m); ++round) {
-        ICD_TRY(whole ? anneal_whole(m) : sweep(m, round));
-        icd_i_watch_tell(&m->watch, m->cut);
-    }
-done:
-    return status;
-}
-
 icd_status icd_i_improve(icd_ctx *ctx, const icd_wgraph *g,
                          const icd_improve_params *params, int32_t *order,
                          int64_t *passes)
@@ -382,9 +441,12 @@ icd_status icd_i_improve(icd_ctx *ctx, const icd_wgraph *g,
     m.watch = (icd_watch){ctx, params->begin, params->end, total};
     m.enough = (int64_t)(params->enough * total * (1 + 2e-6));
     m.rate = FIRST_RATE;
+    m.hot = WARMTH * sqrt((double)g->ptr[g->n] / g->n);
     icd_i_rng_init(&m.rng, params->seed, 31);
     ICD_TRY(improving_init(&m));
-    ICD_TRY(run(&m));
+    bool whole = (int64_t)g->n * params->blocks->count <= WHOLE;
+    ICD_TRY(whole ? run_whole(&m) : run_windows(&m));
+    icd_i_watch_tell(&m.watch, m.cut);
 done:
     improving_release(&m);
     return status;

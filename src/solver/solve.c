@@ -15,11 +15,9 @@
 static const char PREVIOUS[] = "the previous order", AS_IT_WAS[] = "the order as it was",
                   WARM[] = "the previous order, refined";
 
-/* Only the cut is searched until the time is up; other objectives spend it themselves. */
 static bool wants_improvement(const icd_solve *s)
 {
-    return s->o.effort == ICD_EFFORT_HIGH && s->stats->objective == ICD_OBJ_CUT &&
-           s->has_graph;
+    return s->o.effort == ICD_EFFORT_HIGH && s->has_graph;
 }
 
 /* What the solve starts from and never does worse than: prev where it is legal. */
@@ -124,8 +122,8 @@ done:
     return status;
 }
 
-/* Effort high spends what time is left on `improve`; what comes before need not wait for
- * the clock, and is the same for every budget. */
+/* Effort high spends what time is left on searches that follow; what comes before need
+ * not wait for the clock, and is the same for every budget. */
 static icd_status enter_multilevel(icd_contest *c, bool keep)
 {
     icd_solve *s = c->s;
