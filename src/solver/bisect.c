@@ -10,6 +10,9 @@ enum {
     LEVELS = 40,
     REFINE_BYTES = 32, /* per node, of sides and a pass of moves */
     SKELETON_MIN = 24, /* a coarsest graph below that is searched well by growing alone */
+    SKELETON_PART = 128, /* and so is a given graph below that */
+    SHARE = 8,           /* of the nodes: more patience than that is wasted */
+    LEAST_PATIENCE = 25,
 };
 
 typedef struct level {
@@ -98,16 +101,23 @@ static void keep_better(const icd_sides *s, int64_t *best, uint8_t *best_side)
     memcpy(best_side, s->side, (size_t)s->g->n);
 }
 
+static bool wants_skeleton(const multilevel *m, const icd_sides *s)
+{
+    return s->g->n >= SKELETON_MIN && m->level[0].graph.n >= SKELETON_PART;
+}
+
+/* Where all levels are searched with much patience, the coarsest is but a start. */
 static void cut_coarsest(multilevel *m, icd_sides *s, uint8_t *best_side)
 {
     const icd_bisect_params *params = m->params;
     int64_t best = INT64_MAX;
+    int32_t n = s->g->n, patience = params->patience < n ? n : n / 2;
     for (int32_t t = 0; t < params->tries; ++t) {
         if (t && icd_i_budget_over(params->budget)) break;
         int32_t seed = (int32_t)icd_i_rng_below(m->rng, s->g->n);
-        if (t != 1 || s->g->n < SKELETON_MIN || !icd_i_skeleton(s, m->rng, m->work))
+        if (t != 1 || !wants_skeleton(m, s) || !icd_i_skeleton(s, m->rng, m->work))
             icd_i_sides_grow(s, seed, m->work);
-        icd_i_fm(s, params->passes, s->g->n, m->work);
+        icd_i_fm(s, params->passes, patience, m->work);
         keep_better(s, &best, best_side);
     }
 }
@@ -124,6 +134,12 @@ static void solve_coarsest(multilevel *m, uint8_t *side)
     m->work->used = before;
 }
 
+static int32_t patience_on(const multilevel *m, int32_t n)
+{
+    int32_t most = n / SHARE > LEAST_PATIENCE ? n / SHARE : LEAST_PATIENCE;
+    return m->params->patience < most ? m->params->patience : most;
+}
+
 static void refine_level(multilevel *m, const level *fine, const uint8_t *coarse_side,
                          uint8_t *side)
 {
@@ -134,7 +150,7 @@ static void refine_level(multilevel *m, const level *fine, const uint8_t *coarse
         sides_init(&s, &fine->graph, m->target, m->work)) {
         memcpy(s.side, side, (size_t)fine->graph.n);
         icd_i_sides_count(&s);
-        icd_i_fm(&s, m->params->passes, m->params->patience, m->work);
+        icd_i_fm(&s, m->params->passes, patience_on(m, fine->graph.n), m->work);
         memcpy(side, s.side, (size_t)fine->graph.n);
     }
     m->work->used = before;

@@ -1,13 +1,15 @@
 #include "solver/refine.h"
 
 #include "base/mem.h"
+#include "base/threads.h"
 #include <string.h>
+
+enum { CHUNK = 4096 }; /* rows that a thread copies at once */
 
 static icd_status blocks_alloc(icd_ctx *ctx, const icd_wgraph *g, icd_blocks *b)
 {
     icd_status status;
     ICD_TRY(ICD_ALLOC(ctx, g->n + (int64_t)1, &b->g.ptr));
-    ICD_TRY(ICD_ALLOC(ctx, g->ptr[g->n], &b->g.edge));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &b->block_of));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &b->slot_of));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &b->at));
@@ -26,23 +28,70 @@ static void find_zones(const icd_bounds *zones, icd_blocks *b)
     }
 }
 
+typedef struct copying {
+    icd_blocks *b;
+    const icd_wgraph *g;
+    const int32_t *order;
+} copying;
+
+static int64_t copy_row(const copying *c, int32_t i, icd_edge *row)
+{
+    icd_blocks *b = c->b;
+    const icd_wgraph *g = c->g;
+    int32_t v = c->order[i], zone = b->zone_of[b->block_of[i]];
+    int64_t count = 0;
+    b->own[i] = 0;
+    for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
+        int32_t to = b->slot_of[g->edge[k].to];
+        if (b->zone_of[b->block_of[to]] != zone) continue;
+        if (b->block_of[to] == b->block_of[i]) b->own[i] += g->edge[k].w;
+        if (row) row[count] = (icd_edge){to, g->edge[k].w};
+        count++;
+    }
+    return count;
+}
+
+static void count_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    const copying *c = arg;
+    int64_t begin, end;
+    (void)worker;
+    icd_i_chunk_range(c->g->n, chunk, chunks, &begin, &end);
+    for (int64_t i = begin; i < end; ++i)
+        c->b->g.ptr[i + 1] = copy_row(c, (int32_t)i, NULL);
+}
+
+static void copy_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    const copying *c = arg;
+    int64_t begin, end;
+    (void)worker;
+    icd_i_chunk_range(c->g->n, chunk, chunks, &begin, &end);
+    for (int64_t i = begin; i < end; ++i)
+        copy_row(c, (int32_t)i, c->b->g.edge + c->b->g.ptr[i]);
+}
+
 /* Rows in the order of the slots: members of a block are neighbours in memory. `slot_of`
  * serves as the map from original nodes while the rows are written. */
-static void copy_rows(icd_blocks *b, const icd_wgraph *g, const int32_t *order)
+static icd_status copy_rows(icd_ctx *ctx, icd_blocks *b, const icd_wgraph *g,
+                            const icd_bounds *zones, const int32_t *order)
 {
-    int64_t count = 0;
+    icd_status status;
+    copying c = {b, g, order};
+    int64_t chunks = (g->n + CHUNK - 1) / CHUNK;
     for (int32_t i = 0; i < g->n; ++i) b->slot_of[order[i]] = i;
-    for (int32_t i = 0; i < g->n; ++i) {
-        int32_t v = order[i], zone = b->zone_of[b->block_of[i]];
-        for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
-            int32_t to = b->slot_of[g->edge[k].to];
-            if (b->zone_of[b->block_of[to]] != zone) continue;
-            if (b->block_of[to] == b->block_of[i]) b->own[i] += g->edge[k].w;
-            b->g.edge[count++] = (icd_edge){to, g->edge[k].w};
-        }
-        b->g.ptr[i + 1] = count;
+    if (!zones) {
+        for (int32_t i = 0; i < g->n; ++i)
+            b->g.ptr[i + 1] = g->ptr[order[i] + 1] - g->ptr[order[i]];
+    } else {
+        icd_i_parallel(ctx, chunks, count_chunk, &c);
     }
+    for (int32_t i = 0; i < g->n; ++i) b->g.ptr[i + 1] += b->g.ptr[i];
+    ICD_TRY(ICD_ALLOC(ctx, b->g.ptr[g->n], &b->g.edge));
+    icd_i_parallel(ctx, chunks, copy_chunk, &c);
     for (int32_t i = 0; i < g->n; ++i) b->slot_of[i] = b->at[i] = i;
+done:
+    return status;
 }
 
 icd_status icd_i_blocks_init(icd_ctx *ctx, const icd_wgraph *g,
@@ -57,7 +106,7 @@ icd_status icd_i_blocks_init(icd_ctx *ctx, const icd_wgraph *g,
     ICD_TRY(blocks_alloc(ctx, g, b));
     icd_i_bounds_spread(b->bounds, b->block_of);
     find_zones(p->zones, b);
-    copy_rows(b, g, order);
+    ICD_TRY(copy_rows(ctx, b, g, p->zones, order));
 done:
     return status;
 }
@@ -75,12 +124,13 @@ void icd_i_blocks_release(icd_ctx *ctx, icd_blocks *b)
 }
 
 /* Moves a node to a block and settles `own` of itself and its neighbours. */
-static void move(icd_blocks *b, int32_t v, int32_t to)
+static void move(icd_blocks *b, icd_range range, int32_t v, int32_t to)
 {
     int32_t from = b->block_of[v], own = 0;
     b->block_of[v] = to;
     for (int64_t k = b->g.ptr[v]; k < b->g.ptr[v + 1]; ++k) {
         icd_edge e = b->g.edge[k];
+        if (e.to < range.begin || e.to >= range.end) continue;
         if (b->block_of[e.to] == from) b->own[e.to] -= e.w;
         if (b->block_of[e.to] != to) continue;
         b->own[e.to] += e.w;
@@ -89,15 +139,20 @@ static void move(icd_blocks *b, int32_t v, int32_t to)
     b->own[v] = own;
 }
 
-void icd_i_blocks_swap(icd_blocks *b, int32_t v, int32_t u)
+void icd_i_blocks_swap_inside(icd_blocks *b, icd_range range, int32_t v, int32_t u)
 {
     int32_t from = b->block_of[v], to = b->block_of[u], slot = b->slot_of[v];
-    move(b, v, to);
-    move(b, u, from);
+    move(b, range, v, to);
+    move(b, range, u, from);
     b->slot_of[v] = b->slot_of[u];
     b->slot_of[u] = slot;
     b->at[b->slot_of[v]] = v;
     b->at[b->slot_of[u]] = u;
+}
+
+void icd_i_blocks_swap(icd_blocks *b, int32_t v, int32_t u)
+{
+    icd_i_blocks_swap_inside(b, (icd_range){0, b->g.n}, v, u);
 }
 
 /* What v gains in `to`, an edge to `except` left out. */

@@ -53,6 +53,26 @@ icd_status icd_i_bounds_cross(icd_ctx *ctx, const icd_bounds *coarse, int32_t st
     return ICD_OK;
 }
 
+icd_status icd_i_bounds_group(icd_ctx *ctx, const icd_bounds *coarse,
+                              const icd_bounds *fine, int32_t slots, icd_bounds *out)
+{
+    icd_status status;
+    int32_t zone = 0;
+    *out = (icd_bounds){0};
+    ICD_TRY(ICD_ALLOC(ctx, fine->count + (int64_t)1, &out->at));
+    for (int32_t b = 1; b <= fine->count; ++b) {
+        bool edge = b == fine->count;
+        if (coarse && fine->at[b] == coarse->at[zone + 1]) {
+            edge = true;
+            zone++;
+        }
+        if (edge || fine->at[b] - out->at[out->count] >= slots)
+            out->at[++out->count] = fine->at[b];
+    }
+done:
+    return status;
+}
+
 void icd_i_bounds_release(icd_ctx *ctx, icd_bounds *b)
 {
     icd_i_free(ctx, b->at);

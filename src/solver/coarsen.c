@@ -27,19 +27,22 @@ static void join(clusters *c, int32_t v, int32_t u)
     c->size[c->map[u]] += c->g->size[v];
 }
 
+/* The heaviest edge for the size of the cluster that it leads to; ratios are compared
+ * without division. */
 static int32_t best_neighbour(const clusters *c, int32_t v)
 {
     const icd_wgraph *g = c->g;
     int32_t best = -1, room = c->cap - g->size[v];
-    float best_rating = 0;
+    int64_t best_weight = 0, best_size = 1;
     for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
         int32_t u = g->edge[k].to, size = size_behind(c, u);
-        if (size > room || (c->zone && c->zone[u] != c->zone[v])) continue;
-        float rating = (float)g->edge[k].w / (float)size;
-        if (rating > best_rating) {
-            best_rating = rating;
-            best = u;
-        }
+        int64_t weight = g->edge[k].w;
+        if (weight * best_size <= best_weight * size || size > room ||
+            (c->zone && c->zone[u] != c->zone[v]))
+            continue;
+        best_weight = weight;
+        best_size = size;
+        best = u;
     }
     return best;
 }

@@ -28,15 +28,12 @@ void icd_i_sides_count(icd_sides *s)
     int64_t twice = 0;
     s->left = 0;
     for (int32_t v = 0; v < g->n; ++v) {
-        int32_t in = 0, out = 0;
+        int32_t all = 0, out = 0;
         for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
-            int32_t w = g->edge[k].w;
-            if (s->side[g->edge[k].to] == s->side[v])
-                in += w;
-            else
-                out += w;
+            all += g->edge[k].w;
+            out += g->edge[k].w & -(s->side[g->edge[k].to] ^ s->side[v]);
         }
-        s->gain[v] = out - in;
+        s->gain[v] = 2 * out - all;
         s->out[v] = out;
         twice += out;
         if (!s->side[v]) s->left += g->size[v];

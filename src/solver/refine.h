@@ -37,6 +37,15 @@ icd_status icd_i_blocks_init(icd_ctx *ctx, const icd_wgraph *g,
                              icd_blocks *b);
 void icd_i_blocks_release(icd_ctx *ctx, icd_blocks *b);
 
+/** Nodes that threads leave to one of them. */
+typedef struct icd_range {
+    int32_t begin, end;
+} icd_range;
+
+/** icd_i_blocks_swap of two nodes in a range that holds all members of their blocks: no
+ * other node's block is read. */
+void icd_i_blocks_swap_inside(icd_blocks *b, icd_range range, int32_t v, int32_t u);
+
 /** Exchanges two nodes of different blocks and updates `own`; O(degree). */
 void icd_i_blocks_swap(icd_blocks *b, int32_t v, int32_t u);
 

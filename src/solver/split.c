@@ -66,19 +66,12 @@ done:
     return status;
 }
 
-/* One part per block of `coarse`; `fine` refines it, so the boundaries are found in step.
- * Where there are several, every node takes one slot. */
-static void list_parts(splitter *s, const icd_bounds *coarse, int32_t n)
+static void list_parts(splitter *s, const icd_parts *start)
 {
-    int32_t first = 0;
-    for (int32_t b = 0; b < coarse->count; ++b) {
-        int32_t last = first;
-        while (s->fine->at[last] < coarse->at[b + 1]) last++;
-        s->now.part[s->now.parts++] =
-            (part){first, last, coarse->at[b], coarse->at[b + 1]};
-        first = last;
-    }
-    s->now.part[s->now.parts - 1].end = n;
+    for (int32_t p = 0; p < start->count; ++p)
+        s->now.part[p] = (part){start->first[p], start->first[p + 1], start->begin[p],
+                                start->begin[p + 1]};
+    s->now.parts = start->count;
 }
 
 static void fill_part(splitter *s, const icd_wgraph *g, const int32_t *place_of,
@@ -136,6 +129,8 @@ static void number_halves(splitter *s, int32_t p, const uint8_t *side, int32_t *
     child[1].end = range->end;
 }
 
+/* Every edge is written; the next one takes its place unless it belongs there. There is
+ * room, for the halves had no fewer edges before than they have now. */
 static void write_half(splitter *s, int32_t p, int half, const uint8_t *side,
                        const int32_t *local)
 {
@@ -151,9 +146,10 @@ static void write_half(splitter *s, int32_t p, int half, const uint8_t *side,
         if (side[i] != half) continue;
         f->order[place] = s->now.order[from + i];
         f->size[place++] = g.size[i];
-        for (int64_t k = g.ptr[i]; k < g.ptr[i + 1]; ++k)
-            if (side[g.edge[k].to] == half)
-                edge[count++] = (icd_edge){local[g.edge[k].to], g.edge[k].w};
+        for (int64_t k = g.ptr[i]; k < g.ptr[i + 1]; ++k) {
+            edge[count] = (icd_edge){local[g.edge[k].to], g.edge[k].w};
+            count += side[g.edge[k].to] == half;
+        }
         *ptr++ = count;
     }
 }
@@ -206,12 +202,11 @@ static void divide_part(splitter *s, int32_t p, char *memory)
     write_half(s, p, 1, side, local);
 }
 
-static void divide_lane(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+static void divide_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
 {
     splitter *s = arg;
-    (void)worker;
-    for (int64_t p = chunk; p < s->now.parts; p += chunks)
-        divide_part(s, (int32_t)p, s->lane[chunk].base);
+    (void)chunks;
+    divide_part(s, (int32_t)chunk, s->lane[worker].base);
 }
 
 /* Children are numbered before the parts are divided, so that any thread can write its
@@ -248,8 +243,7 @@ static icd_status make_lanes(splitter *s)
 {
     icd_status status = ICD_OK;
     size_t most = 0;
-    int32_t wanted = icd_ctx_threads(s->ctx);
-    if (wanted > s->now.parts) wanted = s->now.parts;
+    int32_t wanted = s->now.parts > 1 ? icd_ctx_threads(s->ctx) : 1;
     for (int32_t p = 0; p < s->now.parts; ++p)
         if (part_bytes(s, p) > most) most = part_bytes(s, p);
     if (s->lanes == wanted && s->lane[0].size >= most) return ICD_OK;
@@ -267,7 +261,7 @@ static icd_status divide_level(splitter *s)
 {
     icd_status status;
     ICD_TRY(make_lanes(s));
-    icd_i_parallel(s->ctx, s->lanes, divide_lane, s);
+    icd_i_parallel(s->ctx, s->now.parts, divide_chunk, s);
     forest swap = s->now;
     s->now = s->next;
     s->next = swap;
@@ -284,32 +278,30 @@ static void splitter_release(splitter *s)
     forest_release(s->ctx, &s->next);
 }
 
-static icd_status splitter_init(splitter *s, const icd_wgraph *g,
-                                const icd_bounds *coarse, const int32_t *order)
+static icd_status splitter_init(splitter *s, const icd_wgraph *g, const icd_parts *start,
+                                const int32_t *order)
 {
     icd_status status;
-    int32_t whole[2] = {0, s->fine->at[s->fine->count]};
-    icd_bounds one = {whole, 1};
     int64_t nnz = g->ptr[g->n], most = s->fine->count;
     ICD_TRY(forest_alloc(s->ctx, g->n, nnz, most, &s->now));
     ICD_TRY(forest_alloc(s->ctx, g->n, nnz, most, &s->next));
     ICD_TRY(ICD_ALLOC(s->ctx, most, &s->child));
     ICD_TRY(ICD_ALLOC(s->ctx, icd_ctx_threads(s->ctx), &s->lane));
-    list_parts(s, coarse ? coarse : &one, g->n);
+    list_parts(s, start);
     ICD_TRY(fill_forest(s, g, order));
 done:
     return status;
 }
 
-icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coarse,
-                       const icd_bounds *fine, const icd_bisect_params *params,
-                       uint64_t seed, int32_t *order, int32_t *block_of)
+icd_status icd_i_split_parts(icd_ctx *ctx, const icd_wgraph *g, const icd_parts *start,
+                             const icd_split_params *params, int32_t *order,
+                             int32_t *block_of)
 {
     icd_status status;
-    splitter s = {.ctx = ctx, .fine = fine, .params = params, .seed = seed};
+    splitter s = {ctx, params->fine, params->bisect, params->seed, .lanes = 0};
     if (g->n == 0) return ICD_OK;
-    ICD_TRY(splitter_init(&s, g, coarse, order));
-    while (!icd_i_budget_over(params->budget) && plan_children(&s))
+    ICD_TRY(splitter_init(&s, g, start, order));
+    while (!icd_i_budget_over(s.params->budget) && plan_children(&s))
         ICD_TRY(divide_level(&s));
     memcpy(order, s.now.order, (size_t)g->n * sizeof *order);
     for (int32_t p = 0; block_of && p < s.now.parts; ++p)
@@ -317,5 +309,46 @@ icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coar
             block_of[order[k]] = s.now.part[p].first;
 done:
     splitter_release(&s);
+    return status;
+}
+
+icd_status icd_i_parts_init(icd_ctx *ctx, const icd_bounds *coarse,
+                            const icd_bounds *fine, icd_parts *parts)
+{
+    icd_status status;
+    int32_t whole[2] = {0, fine->at[fine->count]}, first = 0;
+    icd_bounds one = {whole, 1};
+    if (!coarse) coarse = &one;
+    ICD_TRY(ICD_ALLOC(ctx, coarse->count + (int64_t)1, &parts->first));
+    ICD_TRY(ICD_ALLOC(ctx, coarse->count + (int64_t)1, &parts->begin));
+    parts->count = coarse->count;
+    for (int32_t b = 0; b <= coarse->count; ++b) {
+        while (fine->at[first] < coarse->at[b]) first++;
+        parts->first[b] = first;
+        parts->begin[b] = coarse->at[b];
+    }
+done:
+    return status;
+}
+
+void icd_i_parts_release(icd_ctx *ctx, icd_parts *parts)
+{
+    icd_i_free(ctx, parts->first);
+    icd_i_free(ctx, parts->begin);
+    *parts = (icd_parts){0};
+}
+
+icd_status icd_i_split(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *coarse,
+                       const icd_bounds *fine, const icd_bisect_params *params,
+                       uint64_t seed, int32_t *order, int32_t *block_of)
+{
+    icd_status status;
+    icd_parts start = {0};
+    icd_split_params split = {fine, params, seed};
+    ICD_TRY(icd_i_parts_init(ctx, coarse, fine, &start));
+    if (!coarse) start.begin[1] = g->n;
+    ICD_TRY(icd_i_split_parts(ctx, g, &start, &split, order, block_of));
+done:
+    icd_i_parts_release(ctx, &start);
     return status;
 }

@@ -25,10 +25,37 @@ icd_status icd_i_bounds_slices(icd_ctx *ctx, int32_t n, int32_t k, icd_bounds *o
 /** All boundaries of `coarse` and all multiples of `step`. */
 icd_status icd_i_bounds_cross(icd_ctx *ctx, const icd_bounds *coarse, int32_t step,
                               icd_bounds *out);
+/** Groups of whole blocks of `fine` that take `slots` or a little more, none across a
+ * boundary of `coarse` (NULL: no such boundaries). */
+icd_status icd_i_bounds_group(icd_ctx *ctx, const icd_bounds *coarse,
+                              const icd_bounds *fine, int32_t slots, icd_bounds *out);
 void icd_i_bounds_release(icd_ctx *ctx, icd_bounds *b);
 
 /** block_of[slot] = block. */
 void icd_i_bounds_spread(const icd_bounds *b, int32_t *block_of);
+
+/** Consecutive parts of an order that are to be divided: part p holds nodes
+ * begin[p]..begin[p+1]-1 and shall fill blocks first[p]..first[p+1]-1. */
+typedef struct icd_parts {
+    int32_t *first, *begin; /**< count + 1 */
+    int32_t count;
+} icd_parts;
+
+/** A part for each block of `coarse` (NULL: one); nodes that take one slot each. */
+icd_status icd_i_parts_init(icd_ctx *ctx, const icd_bounds *coarse,
+                            const icd_bounds *fine, icd_parts *parts);
+void icd_i_parts_release(icd_ctx *ctx, icd_parts *parts);
+
+typedef struct icd_split_params {
+    const icd_bounds *fine;
+    const icd_bisect_params *bisect;
+    uint64_t seed;
+} icd_split_params;
+
+/** As icd_i_split, from parts that need not be full nor exact. */
+icd_status icd_i_split_parts(icd_ctx *ctx, const icd_wgraph *g, const icd_parts *start,
+                             const icd_split_params *params, int32_t *order,
+                             int32_t *block_of);
 
 /**
  * Reorders the slots of every block of `coarse` so that few edges run between blocks of

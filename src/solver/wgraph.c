@@ -1,6 +1,7 @@
 #include "solver/wgraph.h"
 
 #include "base/mem.h"
+#include "base/threads.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -129,26 +130,51 @@ static void list_members(const icd_wgraph *g, const int32_t *map, int32_t groups
     first[0] = 0;
 }
 
-/* at[d] remembers where group d stands in the row; it is stale, and harmless, unless the
- * edge found there leads to d. */
+/* Where the edge to a group stands in the row in work: at[d] - base, if that is not
+ * negative. `base` rises from row to row, so that at[] need not be cleared. */
+typedef struct places {
+    int32_t *at; /* group -> */
+    int32_t base, groups;
+} places;
+
+static void places_init(places *p, int32_t *at, int32_t groups)
+{
+    *p = (places){at, 1, groups};
+    memset(at, 0, (size_t)groups * sizeof *at);
+}
+
+static int64_t row_limit(const icd_wgraph *g, const int32_t *member, int32_t count)
+{
+    int64_t limit = 0;
+    for (int32_t m = 0; m < count; ++m)
+        limit += g->ptr[member[m] + 1] - g->ptr[member[m]];
+    return limit;
+}
+
+/* Loops gather in the last place of the row: it is free, for they are edges, too. Whether
+ * an edge is the first of its kind is hard to guess; hence no branch. */
 static int64_t contract_row(const icd_wgraph *g, const int32_t *map,
-                            const int32_t *member, int32_t count, int32_t *at,
+                            const int32_t *member, int32_t count, places *p,
                             icd_edge *row)
 {
     int32_t length = 0;
+    int64_t limit = row_limit(g, member, count);
+    if (p->base > INT32_MAX - limit) places_init(p, p->at, p->groups);
+    int32_t *at = p->at, base = p->base;
+    at[map[member[0]]] = base + (int32_t)limit - 1;
     for (int32_t m = 0; m < count; ++m) {
-        int32_t v = member[m], self = map[v];
+        int32_t v = member[m];
         for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
-            int32_t d = map[g->edge[k].to];
-            if (d == self) continue;
-            if (at[d] < length && row[at[d]].to == d) {
-                row[at[d]].w += g->edge[k].w;
-            } else {
-                at[d] = length;
-                row[length++] = (icd_edge){d, g->edge[k].w};
-            }
+            int32_t d = map[g->edge[k].to], place = at[d] - base;
+            bool first = place < 0;
+            place = first ? length : place;
+            at[d] = base + place;
+            row[place].w = (first ? 0 : row[place].w) + g->edge[k].w;
+            row[place].to = d;
+            length += first;
         }
     }
+    p->base += (int32_t)limit;
     return length;
 }
 
@@ -170,7 +196,8 @@ bool icd_i_wgraph_contract(const icd_wgraph *g, const int32_t *map, int32_t grou
         return false;
     }
     list_members(g, map, groups, first, member);
-    memset(at, 0, (size_t)groups * sizeof *at);
+    places where;
+    places_init(&where, at, groups);
     out->ptr[0] = 0;
     for (int32_t c = 0; c < groups; ++c) {
         out->size[c] = 0;
@@ -178,11 +205,149 @@ bool icd_i_wgraph_contract(const icd_wgraph *g, const int32_t *map, int32_t grou
             out->size[c] += g->size[member[m]];
         out->ptr[c + 1] =
             out->ptr[c] + contract_row(g, map, member + first[c], first[c + 1] - first[c],
-                                       at, out->edge + out->ptr[c]);
+                                       &where, out->edge + out->ptr[c]);
     }
     size_t unused = (size_t)(nnz - out->ptr[groups]) * sizeof *out->edge;
     work->used = scratch - (unused & ~(size_t)15);
     return true;
+}
+
+/* A contraction whose rows are made in parallel, each where it would stand if no edges
+ * merged. */
+typedef struct contraction {
+    const icd_wgraph *g;
+    const int32_t *map, *first, *member;
+    const int64_t *begin; /* group -> where its row may begin */
+    int32_t groups;
+    places *places; /* of each worker */
+    icd_edge *wide, *edge;
+    int64_t *ptr;
+    int32_t *size;
+} contraction;
+
+enum { CHUNK = 4096 }; /* rows that a thread makes at once */
+
+static void make_rows(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    contraction *c = arg;
+    int64_t begin, end;
+    icd_i_chunk_range(c->groups, chunk, chunks, &begin, &end);
+    for (int64_t k = begin; k < end; ++k) {
+        const int32_t *member = c->member + c->first[k];
+        int32_t count = c->first[k + 1] - c->first[k];
+        c->size[k] = 0;
+        for (int32_t m = 0; m < count; ++m) c->size[k] += c->g->size[member[m]];
+        c->ptr[k + 1] = contract_row(c->g, c->map, member, count, &c->places[worker],
+                                     c->wide + c->begin[k]);
+    }
+}
+
+static void copy_rows(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    contraction *c = arg;
+    int64_t begin, end;
+    (void)worker;
+    icd_i_chunk_range(c->groups, chunk, chunks, &begin, &end);
+    for (int64_t k = begin; k < end; ++k)
+        memcpy(c->edge + c->ptr[k], c->wide + c->begin[k],
+               (size_t)(c->ptr[k + 1] - c->ptr[k]) * sizeof *c->edge);
+}
+
+static void find_begins(const contraction *c, int64_t *begin)
+{
+    int64_t at = 0;
+    for (int32_t k = 0; k < c->groups; ++k) {
+        begin[k] = at;
+        for (int32_t m = c->first[k]; m < c->first[k + 1]; ++m)
+            at += c->g->ptr[c->member[m] + 1] - c->g->ptr[c->member[m]];
+    }
+}
+
+static int64_t chunks_of(int32_t rows)
+{
+    return (rows + (int64_t)CHUNK - 1) / CHUNK;
+}
+
+icd_status icd_i_wgraph_contract_new(icd_ctx *ctx, const icd_wgraph *g,
+                                     const int32_t *map, int32_t groups, icd_wgraph *out)
+{
+    icd_status status;
+    int32_t *first = NULL, *member = NULL, *at = NULL;
+    int64_t *begin = NULL;
+    contraction c = {.g = g, .map = map, .groups = groups};
+    *out = (icd_wgraph){.n = groups};
+    ICD_TRY(ICD_ALLOC(ctx, groups + (int64_t)1, &first));
+    ICD_TRY(ICD_ALLOC(ctx, g->n, &member));
+    ICD_TRY(ICD_ALLOC(ctx, groups, &begin));
+    ICD_TRY(ICD_ALLOC(ctx, (int64_t)groups * icd_ctx_threads(ctx), &at));
+    ICD_TRY(ICD_ALLOC(ctx, icd_ctx_threads(ctx), &c.places));
+    for (int32_t i = 0; i < icd_ctx_threads(ctx); ++i)
+        places_init(&c.places[i], at + (int64_t)i * groups, groups);
+    ICD_TRY(ICD_ALLOC(ctx, g->ptr[g->n], &c.wide));
+    ICD_TRY(ICD_ALLOC(ctx, groups + (int64_t)1, &out->ptr));
+    ICD_TRY(ICD_ALLOC(ctx, groups, &out->size));
+    list_members(g, map, groups, first, member);
+    c.first = first;
+    c.member = member;
+    c.begin = begin;
+    c.ptr = out->ptr;
+    c.size = out->size;
+    find_begins(&c, begin);
+    icd_i_parallel(ctx, chunks_of(groups), make_rows, &c);
+    for (int32_t k = 0; k < groups; ++k) out->ptr[k + 1] += out->ptr[k];
+    ICD_TRY(ICD_ALLOC(ctx, out->ptr[groups], &out->edge));
+    c.edge = out->edge;
+    icd_i_parallel(ctx, chunks_of(groups), copy_rows, &c);
+done:
+    icd_i_free(ctx, first);
+    icd_i_free(ctx, member);
+    icd_i_free(ctx, begin);
+    icd_i_free(ctx, at);
+    icd_i_free(ctx, c.places);
+    icd_i_free(ctx, c.wide);
+    if (status != ICD_OK) icd_i_wgraph_release(ctx, out);
+    return status;
+}
+
+typedef struct renaming {
+    const icd_wgraph *g;
+    const int32_t *order;
+    int32_t *slot_of;
+    icd_wgraph *out;
+} renaming;
+
+static void rename_rows(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    const renaming *r = arg;
+    const icd_wgraph *g = r->g;
+    int64_t begin, end;
+    (void)worker;
+    icd_i_chunk_range(g->n, chunk, chunks, &begin, &end);
+    for (int64_t i = begin; i < end; ++i) {
+        int32_t v = r->order[i];
+        icd_edge *to = r->out->edge + r->out->ptr[i];
+        r->out->size[i] = g->size[v];
+        for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k)
+            *to++ = (icd_edge){r->slot_of[g->edge[k].to], g->edge[k].w};
+    }
+}
+
+icd_status icd_i_wgraph_rename(icd_ctx *ctx, const icd_wgraph *g, const int32_t *order,
+                               icd_wgraph *out)
+{
+    icd_status status;
+    renaming r = {.g = g, .order = order, .out = out};
+    ICD_TRY(graph_alloc(ctx, g->n, g->ptr[g->n], out));
+    ICD_TRY(ICD_ALLOC(ctx, g->n, &r.slot_of));
+    for (int32_t i = 0; i < g->n; ++i) {
+        r.slot_of[order[i]] = i;
+        out->ptr[i + 1] = out->ptr[i] + g->ptr[order[i] + 1] - g->ptr[order[i]];
+    }
+    icd_i_parallel(ctx, chunks_of(g->n), rename_rows, &r);
+done:
+    icd_i_free(ctx, r.slot_of);
+    if (status != ICD_OK) icd_i_wgraph_release(ctx, out);
+    return status;
 }
 
 int64_t icd_i_wgraph_cut(const icd_wgraph *g, const int32_t *part)

@@ -46,6 +46,20 @@ void icd_i_wgraph_release(icd_ctx *ctx, icd_wgraph *g);
 bool icd_i_wgraph_contract(const icd_wgraph *g, const int32_t *map, int32_t groups,
                            icd_work *work, icd_wgraph *out);
 
+/**
+ * The same as a graph of its own, rows in parallel.
+ * @param out [out] icd_i_wgraph_release
+ * @cost time O(nnz), memory O(nnz + n + threads groups)
+ * @det  any thread count
+ */
+icd_status icd_i_wgraph_contract_new(icd_ctx *ctx, const icd_wgraph *g,
+                                     const int32_t *map, int32_t groups, icd_wgraph *out);
+
+/** The graph with node order[i] renamed i, so that what stands together is together in
+ * memory. @param out [out] icd_i_wgraph_release */
+icd_status icd_i_wgraph_rename(icd_ctx *ctx, const icd_wgraph *g, const int32_t *order,
+                               icd_wgraph *out);
+
 /** Weight of edges, counted once, between nodes of different `part`. */
 int64_t icd_i_wgraph_cut(const icd_wgraph *g, const int32_t *part);
 
