@@ -1,0 +1,285 @@
+/* The loops of the packed kernels, turned inside out: each call of next() goes on where
+   the last one stopped. */
+#include "core/addrs.h"
+
+#include "base/mem.h"
+
+enum { LINE = 64, CHUNK = 96, TILE = 2, INDEX_BYTES = 4, SUM_BYTES = 4 };
+
+/* What a tile of tokens touches, in this order; sums are written once per chunk. */
+typedef enum phase { WEIGHTS, INDICES, ACTIVATIONS, SUMS } phase;
+
+typedef struct cursor {
+    phase phase;
+    int64_t linear, block, chunk; /* chunk: its first token */
+    int64_t token, at;            /* at: in the block's live list */
+} cursor;
+
+typedef struct stream {
+    icd_addrs face;
+    icd_addrs_opts opts;
+    icd_addrs_linear *linear;
+    int64_t count;
+    uint64_t *weights, *indices; /* [count] addresses */
+    uint64_t *buffer;            /* [buffers] */
+    int64_t buffers;
+    cursor now;
+} stream;
+
+static uint64_t place(uint64_t *top, int64_t bytes)
+{
+    uint64_t at = *top;
+    *top += ((uint64_t)bytes + LINE - 1) / LINE * LINE;
+    return at;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t entries_per_group(const icd_plan *plan)
+{
+    return plan->kernel == ICD_KERNEL_GATHER ? ICD_GROUP : 1;
+}
+
+/* Entries of the block's live list, and where they begin. */
+static int64_t live_count(const icd_plan *plan, int64_t block)
+{
+    return (plan->block_ptr[block + 1] - plan->block_ptr[block]) *
+           entries_per_group(plan);
+}
+
+static int64_t live_first(const icd_plan *plan, int64_t block)
+{
+    return plan->block_ptr[block] * entries_per_group(plan);
+}
+
+static int64_t chunk_end(const stream *s)
+{
+    return least(s->now.chunk + s->opts.chunk, s->opts.tokens);
+}
+
+static void next_block(stream *s)
+{
+    cursor *c = &s->now;
+    c->chunk = chunk_end(s);
+    if (c->chunk >= s->opts.tokens) {
+        c->chunk = 0;
+        c->block++;
+    }
+    while (c->linear < s->count && c->block >= s->linear[c->linear].plan->blocks) {
+        c->block = 0;
+        c->linear++;
+    }
+    c->phase = WEIGHTS;
+    c->token = c->chunk;
+}
+
+static void read_weights(stream *s, const icd_plan *plan, icd_addr_run *run)
+{
+    int64_t bytes = plan->vector * (int64_t)ICD_GROUP;
+    run->address =
+        s->weights[s->now.linear] + (uint64_t)(plan->block_ptr[s->now.block] * bytes);
+    run->bytes =
+        (uint32_t)((plan->block_ptr[s->now.block + 1] - plan->block_ptr[s->now.block]) *
+                   bytes);
+    s->now.phase = INDICES;
+}
+
+static void read_indices(stream *s, const icd_plan *plan, icd_addr_run *run)
+{
+    s->now.phase = ACTIVATIONS;
+    s->now.at = 0;
+    if (plan->kernel == ICD_KERNEL_DENSE) return;
+    run->address = s->indices[s->now.linear] +
+                   (uint64_t)(live_first(plan, s->now.block) * INDEX_BYTES);
+    run->bytes = (uint32_t)(live_count(plan, s->now.block) * INDEX_BYTES);
+}
+
+/* Where the tile of a token ends. */
+static int64_t tile_end(const stream *s, int64_t token)
+{
+    int64_t from = token - s->now.chunk;
+    return least(s->now.chunk + (from / s->opts.tile + 1) * s->opts.tile, chunk_end(s));
+}
+
+static void next_token(stream *s)
+{
+    cursor *c = &s->now;
+    bool tile_done = c->token + 1 == tile_end(s, c->token);
+    c->at = 0;
+    c->token++;
+    if (!tile_done) return;
+    c->phase = c->token == chunk_end(s) ? SUMS : WEIGHTS;
+    if (c->phase == SUMS) c->token = c->chunk;
+}
+
+/* One stretch of neighbouring live entries of one token. */
+static void read_activations(stream *s, const icd_plan *plan, icd_addr_run *run)
+{
+    cursor *c = &s->now;
+    int64_t count = live_count(plan, c->block), end = c->at + 1;
+    int64_t unit = plan->kernel == ICD_KERNEL_GATHER ? 1 : ICD_GROUP;
+    const int32_t *live = plan->live + live_first(plan, c->block);
+    if (c->at < count) {
+        while (end < count && live[end] == live[end - 1] + 1) end++;
+        run->address = s->buffer[s->linear[c->linear].input] +
+                       (uint64_t)(c->token * plan->slots + live[c->at] * unit);
+        run->bytes = (uint32_t)((end - c->at) * unit);
+        c->at = end;
+    }
+    if (c->at >= count) next_token(s);
+}
+
+static void write_sums(stream *s, const icd_plan *plan, icd_addr_run *run)
+{
+    cursor *c = &s->now;
+    int64_t row = c->block * plan->vector;
+    run->address = s->buffer[s->linear[c->linear].output] +
+                   (uint64_t)((c->token * plan->rows + row) * SUM_BYTES);
+    run->bytes = (uint32_t)(least(plan->vector, plan->rows - row) * SUM_BYTES);
+    run->write = true;
+    if (++c->token == chunk_end(s)) next_block(s);
+}
+
+/* One step; the run stays empty where there is nothing to touch. */
+static void step(stream *s, icd_addr_run *run)
+{
+    const icd_plan *plan = s->linear[s->now.linear].plan;
+    *run = (icd_addr_run){.agent = (uint16_t)(s->now.block % s->opts.agents)};
+    switch (s->now.phase) {
+    case WEIGHTS:
+        read_weights(s, plan, run);
+        break;
+    case INDICES:
+        read_indices(s, plan, run);
+        break;
+    case ACTIVATIONS:
+        read_activations(s, plan, run);
+        break;
+    case SUMS:
+        write_sums(s, plan, run);
+        break;
+    }
+}
+
+static int64_t next(void *self, icd_addr_run *run, int64_t most)
+{
+    stream *s = self;
+    int64_t n = 0;
+    while (n < most && s->now.linear < s->count) {
+        step(s, &run[n]);
+        n += run[n].bytes > 0;
+    }
+    return n;
+}
+
+static void rewind_stream(void *self)
+{
+    stream *s = self;
+    s->now = (cursor){0};
+    while (s->now.linear < s->count && !s->linear[s->now.linear].plan->blocks)
+        s->now.linear++;
+}
+
+/* A buffer is as long as the longest use of it. */
+static void widen(int64_t *bytes, int32_t buffer, int64_t need)
+{
+    if (bytes[buffer] < need) bytes[buffer] = need;
+}
+
+static icd_status place_all(icd_ctx *ctx, stream *s)
+{
+    int64_t *bytes = NULL;
+    uint64_t top = 0;
+    icd_status status = ICD_ALLOC(ctx, s->buffers, &bytes);
+    if (status != ICD_OK) return status;
+    for (int64_t i = 0; i < s->count; i++) {
+        const icd_plan *plan = s->linear[i].plan;
+        int64_t groups = icd_i_plan_groups(plan);
+        s->weights[i] = place(&top, groups * plan->vector * ICD_GROUP);
+        s->indices[i] = place(&top, groups * entries_per_group(plan) * INDEX_BYTES);
+        widen(bytes, s->linear[i].input, s->opts.tokens * plan->slots);
+        widen(bytes, s->linear[i].output, s->opts.tokens * plan->rows * SUM_BYTES);
+    }
+    for (int64_t b = 0; b < s->buffers; b++) s->buffer[b] = place(&top, bytes[b]);
+    icd_i_free(ctx, bytes);
+    return ICD_OK;
+}
+
+static icd_status check(icd_ctx *ctx, const icd_addrs_linear *linear, int64_t count,
+                        const icd_addrs_opts *opts)
+{
+    if (opts->tokens < 1 || opts->chunk < 0 || opts->tile < 0 || opts->agents < 0 ||
+        opts->agents > UINT16_MAX)
+        return icd_i_fail(ctx, ICD_EINVAL, "address stream", NULL,
+                          "found %lld tokens in chunks of %lld and tiles of %lld for %d "
+                          "agents, expected at least one token",
+                          (long long)opts->tokens, (long long)opts->chunk,
+                          (long long)opts->tile, opts->agents);
+    for (int64_t i = 0; i < count; i++)
+        if (linear[i].input < 0 || linear[i].output < 0 || linear[i].input > count * 2 ||
+            linear[i].output > count * 2)
+            return icd_i_fail(ctx, ICD_EINVAL, "address stream", NULL,
+                              "linear %lld uses buffers %d and %d, expected 0 to %lld",
+                              (long long)i, linear[i].input, linear[i].output,
+                              (long long)count * 2);
+    return ICD_OK;
+}
+
+static void set_defaults(icd_addrs_opts *o)
+{
+    if (!o->chunk) o->chunk = CHUNK;
+    if (!o->tile) o->tile = TILE;
+    if (!o->agents) o->agents = 1;
+}
+
+static icd_status fill(icd_ctx *ctx, stream *s, const icd_addrs_linear *linear)
+{
+    icd_status status = ICD_OK;
+    ICD_TRY(ICD_ALLOC(ctx, s->count, &s->linear));
+    ICD_TRY(ICD_ALLOC(ctx, s->count, &s->weights));
+    ICD_TRY(ICD_ALLOC(ctx, s->count, &s->indices));
+    for (int64_t i = 0; i < s->count; i++) {
+        s->linear[i] = linear[i];
+        if (s->buffers <= linear[i].input) s->buffers = linear[i].input + 1;
+        if (s->buffers <= linear[i].output) s->buffers = linear[i].output + 1;
+    }
+    ICD_TRY(ICD_ALLOC(ctx, s->buffers, &s->buffer));
+    ICD_TRY(place_all(ctx, s));
+    rewind_stream(s);
+done:
+    return status;
+}
+
+icd_status icd_i_addrs_plans(icd_ctx *ctx, const icd_addrs_linear *linear, int64_t count,
+                             const icd_addrs_opts *opts, icd_addrs **out)
+{
+    icd_status status = ICD_OK;
+    stream *s = NULL;
+    *out = NULL;
+    ICD_TRY(check(ctx, linear, count, opts));
+    ICD_TRY(ICD_ALLOC(ctx, 1, &s));
+    s->face = (icd_addrs){next, rewind_stream, s};
+    s->opts = *opts;
+    s->count = count;
+    set_defaults(&s->opts);
+    ICD_TRY(fill(ctx, s, linear));
+    *out = &s->face;
+    s = NULL;
+done:
+    if (s) icd_i_addrs_free(ctx, &s->face);
+    return status;
+}
+
+void icd_i_addrs_free(icd_ctx *ctx, icd_addrs *addrs)
+{
+    if (!addrs) return;
+    stream *s = addrs->self;
+    icd_i_free(ctx, s->linear);
+    icd_i_free(ctx, s->weights);
+    icd_i_free(ctx, s->indices);
+    icd_i_free(ctx, s->buffer);
+    icd_i_free(ctx, s);
+}
