@@ -1,9 +1,9 @@
-/* bench_hyper FILE [-l LEARN] [-e EFFORT] [-s SEED] GRANULE...
+/* bench_hyper FILE [-n EVENTS] [-l LEARN] [-e EFFORT] [-s SEED] [-p SOFTNESS] GRANULE...
  *
  * Share of granules touched per event under identity, frequency sort, greedy union and
  * the refined order, a tab-separated line for each granule. Learned on the first LEARN
- * events, judged on the others; 0 (default): learned and judged on all of them, as for a
- * mask. */
+ * events, judged on the others of the first EVENTS (default: all); 0 (default): learned
+ * and judged on all of them, as for a mask. */
 #include "solver/hyper.h"
 
 #include "base/clock.h"
@@ -26,10 +26,11 @@ static int fail(bench *b)
     return 1;
 }
 
-static int load(bench *b, int64_t learn)
+static int load(bench *b, int64_t learn, int64_t limit)
 {
     icd_access *all = NULL;
-    if (icd_access_read(b->ctx, b->path, NULL, &all)) return fail(b);
+    icd_trace_opts opts = {.size = sizeof opts, .limit = limit};
+    if (icd_access_read(b->ctx, b->path, &opts, &all)) return fail(b);
     int64_t first = learn ? learn : all->events, from = learn ? learn : 0;
     int failed = icd_access_slice(b->ctx, all, 0, first, &b->learn) ||
                  icd_access_slice(b->ctx, all, from, all->events - from, &b->judge);
@@ -73,11 +74,12 @@ static int run(bench *b, int32_t granule)
     if (icd_i_hyper_order(b->ctx, b->learn, &b->params, order)) goto done;
     double greedy = share(b, b->judge, order), greedy_s = icd_i_now() - begun;
     if (icd_i_hyper_refine(b->ctx, b->learn, &b->params, order, &stats)) goto done;
+    double total_s = icd_i_now() - begun;
     const char *name = strrchr(b->path, '/');
-    printf("%s\t%d\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.2f\t%.2f\n",
+    printf("%s\t%d\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.2f\t%.2f\t%.2f\n",
            name ? name + 1 : b->path, granule, identity, sorted, greedy,
-           share(b, b->judge, order), share(b, b->learn, order), greedy_s,
-           icd_i_now() - begun);
+           share(b, b->judge, order), share(b, b->learn, order), stats.softness, greedy_s,
+           total_s);
     failed = 0;
 done:
     free(order);
@@ -88,24 +90,26 @@ done:
 int main(int argc, char **argv)
 {
     bench b = {.params = {.effort = ICD_EFFORT_DEFAULT, .refine_steps = 2000, .seed = 1}};
-    int64_t learn = 0;
+    int64_t learn = 0, limit = 0;
     int at = 2;
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_hyper FILE [-l LEARN] [-e EFFORT] [-s SEED] "
-                        "GRANULE...\n");
+        fprintf(stderr, "usage: bench_hyper FILE [-n EVENTS] [-l LEARN] [-e EFFORT] "
+                        "[-s SEED] [-p SOFTNESS] GRANULE...\n");
         return 2;
     }
     b.path = argv[1];
     for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
         long long value = atoll(argv[at + 1]);
+        if (argv[at][1] == 'n') limit = value;
         if (argv[at][1] == 'l') learn = value;
         if (argv[at][1] == 'e') b.params.effort = (int32_t)value;
         if (argv[at][1] == 's') b.params.seed = (uint64_t)value;
+        if (argv[at][1] == 'p') b.params.softness = atof(argv[at + 1]);
     }
     b.ctx = icd_ctx_new(NULL);
-    if (!b.ctx || load(&b, learn)) return 1;
-    printf(
-        "file\tgranule\tidentity\tfrequency\tgreedy\tours\tlearned\tgreedy_s\ttotal_s\n");
+    if (!b.ctx || load(&b, learn, limit)) return 1;
+    printf("file\tgranule\tidentity\tfrequency\tgreedy\tours\tlearned\tsoftness\tgreedy_"
+           "s\ttotal_s\n");
     for (int failed = 0; at < argc && !failed; ++at) {
         failed = run(&b, atoi(argv[at]));
         fflush(stdout);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/threads.h"
 #include "solver/hyper_anneal.h"
+#include "solver/hyper_split.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -63,6 +64,7 @@ typedef struct refinement {
     int32_t *order;
     icd_hyper_stats *stats;
     uint64_t stream;
+    double softness;   /* of events that are many */
     double window_end; /* effort high: when the present window's time is up */
 } refinement;
 
@@ -82,19 +84,22 @@ typedef struct spending {
     int32_t chains;
 } spending;
 
-static const spending spend_many[] = {
-    [ICD_EFFORT_LOW] = {2, 1 << 21, 10000, .25, 1},
-    [ICD_EFFORT_DEFAULT] = {16, 1 << 24, 150000, 1, 1},
-    [ICD_EFFORT_HIGH] = {160, 1 << 27, 1000000, 1.5, 1}};
+static const spending spend_many[] = {[ICD_EFFORT_LOW] = {2, 1 << 21, 10000, .25, 1},
+                                      [ICD_EFFORT_DEFAULT] = {16, 1 << 24, 150000, 1, 1},
+                                      [ICD_EFFORT_HIGH] = {160, 1 << 27, 1000000, 1.5, 1},
+                                      [ICD_HYPER_TRIAL] = {8, 1 << 23, 20000, 1, 1}};
 static const spending spend_few[] = {[ICD_EFFORT_LOW] = {1, 1 << 18, 1 << 20, 1, 1},
                                      [ICD_EFFORT_DEFAULT] = {8, 1 << 19, 1 << 21, 1, 2},
-                                     [ICD_EFFORT_HIGH] = {40, 1 << 25, 1 << 27, 1, 8}};
+                                     [ICD_EFFORT_HIGH] = {40, 1 << 25, 1 << 27, 1, 8},
+                                     [ICD_HYPER_TRIAL] = {1, 1 << 18, 1 << 20, 1, 1}};
 
 /* What an effort may spend on swaps, in memberships looked at: a swap walks the events of
    its two indices, and where a cell empties or fills it tells all members of the event.
  */
-static const double work_of_effort[] = {
-    [ICD_EFFORT_LOW] = 5e8, [ICD_EFFORT_DEFAULT] = 4e10, [ICD_EFFORT_HIGH] = 1e18};
+static const double work_of_effort[] = {[ICD_EFFORT_LOW] = 5e8,
+                                        [ICD_EFFORT_DEFAULT] = 4e10,
+                                        [ICD_EFFORT_HIGH] = 1e18,
+                                        [ICD_HYPER_TRIAL] = 4e9};
 
 /* Dense traces are sampled: every stride-th event, so that memory and work stay bounded.
  */
@@ -120,9 +125,9 @@ static int64_t offers_of(const spending *s, const icd_hyper_chain *c, int64_t st
 
 /* Where an index has few events, a swap changes few of them: deltas are small integers,
  * the plain objective is all plateaus, and only a softened one knows the way. */
-static bool few_events(const icd_hyper_chain *c)
+static bool few_events(const icd_access *sets)
 {
-    return c->h.event_ptr[c->h.events] <= FEW_EVENTS * (int64_t)c->h.n;
+    return sets->event_ptr[sets->events] <= FEW_EVENTS * sets->n;
 }
 
 static double mean_weight(const icd_hyper *h)
@@ -159,29 +164,30 @@ static double mean_index_weight(const icd_hyper *h)
 }
 
 /* From a temperature (found by trial on real traces) that keeps the structure of the
- * start. Slightly soft to the end: an event that touches a granule through one index may
- * not do so the next time, and on events not seen p = .8 beats p = 1 although it touches
- * more granules of those seen. */
-static void plan_many(const icd_hyper_chain *c, double warmth, schedule *s)
+ * start. Soft to the end where the events are a sample: one that touches a granule
+ * through a single index may not do so the next time. */
+static void plan_many(const icd_hyper_chain *c, double warmth, double softness,
+                      schedule *s)
 {
-    double p = .8;
-    double hot = warmth * mean_index_weight(&c->h) / fmax(60, 14 * sqrt(c->h.granule));
-    s->stages = 1;
-    s->stage[0] = (icd_hyper_stage){
-        .p = p, .hot = hot * p * ICD_HYPER_WHOLE, .cold = .1 * hot * p * ICD_HYPER_WHOLE};
+    double p = fmin(softness, ICD_HYPER_SOFTNESS);
+    double hot = warmth * p * ICD_HYPER_WHOLE * mean_index_weight(&c->h) /
+                 fmax(60, 14 * sqrt(c->h.granule));
+    s->stage[0] = (icd_hyper_stage){.p = p, .hot = hot, .cold = .4 * hot, .vote = true};
+    s->stage[1] = (icd_hyper_stage){.p = softness};
+    s->stages = softness > p ? 2 : 1;
 }
 
 static void plan_window(const icd_ctx *ctx, const refinement *r, icd_hyper_chain *c,
                         schedule *s)
 {
     const icd_hyper_params *params = r->params;
-    bool few = few_events(c), clocked = r->window_end > 0;
+    bool few = few_events(r->sets), clocked = r->window_end > 0;
     const spending *spend = (few ? spend_few : spend_many) + params->effort;
     double begin = icd_i_now();
     if (few)
         plan_few(c, s);
     else
-        plan_many(c, spend->warmth, s);
+        plan_many(c, spend->warmth, r->softness, s);
     s->chains = clocked ? icd_ctx_threads(ctx) : spend->chains;
     if (s->chains > CHAINS_MAX) s->chains = CHAINS_MAX;
     for (int32_t k = 0; k < s->stages; ++k) {
@@ -189,9 +195,11 @@ static void plan_window(const icd_ctx *ctx, const refinement *r, icd_hyper_chain
         stage->offers = offers_of(spend, c, params->refine_steps);
         stage->swaps = spend->swaps;
         if (!stage->offers) stage->hot = 0;
+        stage->vote = stage->vote && stage->hot > 0;
         stage->deadline = params->deadline;
         if (clocked)
-            stage->cool_until = begin + (r->window_end - begin) * (k + 1) / s->stages;
+            stage->cool_until =
+                begin + (r->window_end - begin) * (few ? (k + 1.) / s->stages : 1);
     }
 }
 
@@ -243,7 +251,8 @@ static icd_status refine_window(icd_ctx *ctx, refinement *r, int64_t begin, int6
                                .frozen = r->params->frozen,
                                .window = {r->order, begin, end},
                                .granule = r->params->granule,
-                               .seed = r->params->seed};
+                               .seed = r->params->seed,
+                               .votes = !few_events(r->sets)};
     source.stride = stride_of(r->sets, end - begin, source.granule, r->params->effort);
     ICD_TRY(icd_i_hyper_chain_init(ctx, &source, r->stream++, chain));
     int64_t before = chain->h.cost;
@@ -299,6 +308,23 @@ done:
     return status;
 }
 
+/* Where several windows are needed, trials would cost too much. */
+static icd_status settle_softness(icd_ctx *ctx, refinement *r)
+{
+    const icd_hyper_params *params = r->params;
+    r->softness = params->softness > 0 ? params->softness : ICD_HYPER_SOFTNESS;
+    if (few_events(r->sets)) return ICD_OK;
+    if (params->softness > 0 || params->effort == ICD_EFFORT_LOW ||
+        tile_slots(r->sets->n, params->granule).windows != 1)
+        goto chosen;
+    icd_status status =
+        icd_i_hyper_choose_softness(ctx, r->sets, params, &r->softness, r->stats);
+    if (status != ICD_OK) return status;
+chosen:
+    r->stats->softness = r->softness;
+    return ICD_OK;
+}
+
 /* Passes over all pairs that the offers amount to. */
 static int64_t passes_of(const icd_hyper_stats *stats, int64_t n)
 {
@@ -320,6 +346,7 @@ icd_status icd_i_hyper_refine(icd_ctx *ctx, const icd_access *sets,
     ICD_TRY(ICD_ALLOC(ctx, sets->n, &r.order));
     if (bytes) memcpy(r.order, old_of_new, bytes);
     ICD_TRY(icd_i_hyper_touched(ctx, sets, params->granule, old_of_new, &before));
+    ICD_TRY(settle_softness(ctx, &r));
     ICD_TRY(refine_windows(ctx, &r));
     ICD_TRY(icd_i_hyper_touched(ctx, sets, params->granule, r.order, &after));
     if (bytes && after < before) memcpy(old_of_new, r.order, bytes);

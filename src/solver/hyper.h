@@ -15,14 +15,21 @@
 #include <icd/access.h>
 #include <icd/solver.h>
 
+/** An effort between low and default, without a search for the softness. */
+enum { ICD_HYPER_TRIAL = ICD_EFFORT_HIGH + 1 };
+
 typedef struct icd_hyper_params {
     int32_t granule;      /**< g, >= 1 */
-    int32_t effort;       /**< icd_effort; high: the time until `deadline` is used up */
+    int32_t effort;       /**< icd_effort; high: the time until `deadline` is used up; or
+                             ICD_HYPER_TRIAL */
     int64_t refine_steps; /**< passes at most; a pass looks at as many swaps as there are
                              pairs */
     double deadline;      /**< on the clock of icd_i_now(); 0: none */
     uint64_t seed;
     const uint8_t *frozen; /**< per index: it keeps its slot; NULL: all are free */
+    double softness; /**< trust in a single event, 0 < p <= 1 (hyper_state.h); 1: the sets
+                        are all there is, as of a mask; 0: they are a sample, and p is
+                        chosen on events held back. Matters where events are many. */
 } icd_hyper_params;
 
 typedef struct icd_hyper_stats {
@@ -31,6 +38,7 @@ typedef struct icd_hyper_stats {
     int64_t offered;  /**< swaps looked at */
     int64_t accepted; /**< swaps made */
     int64_t events;   /**< events learned from: fewer than given where memory is short */
+    double softness;  /**< p that was used; 0 where events are few: all of them */
     bool timed_out;   /**< the deadline ended the plan of steps */
 } icd_hyper_stats;
 

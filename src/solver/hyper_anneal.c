@@ -10,8 +10,23 @@
 #define STRETCH    1024
 #define LOG_STEPS  4096
 #define MAX_SWEEPS 64
+/* Share of the cooling before the first vote. */
+#define VOTE_FROM .2
 /* Debug builds recompute small states after the 1st, 2nd, 4th, 8th... swap. */
 #define CHECK_WORK 100000
+
+static void list_free(icd_hyper_chain *c, const uint8_t *frozen)
+{
+    const icd_hyper *h = &c->h;
+    for (int idle = 0; idle < 2; ++idle) {
+        for (int32_t i = 0; i < h->n; ++i) {
+            bool has_events = h->index_ptr[i + 1] > h->index_ptr[i];
+            if (has_events != idle && !(frozen && frozen[h->global[i]]))
+                c->free_index[c->free_count++] = i;
+        }
+        if (!idle) c->busy_count = c->free_count;
+    }
+}
 
 icd_status icd_i_hyper_chain_init(icd_ctx *ctx, const icd_hyper_source *source,
                                   uint64_t stream, icd_hyper_chain *out)
@@ -23,9 +38,8 @@ icd_status icd_i_hyper_chain_init(icd_ctx *ctx, const icd_hyper_source *source,
     ICD_TRY(ICD_ALLOC(ctx, out->h.n, &out->free_index));
     ICD_TRY(ICD_ALLOC(ctx, out->h.n, &out->best_slot));
     ICD_TRY(ICD_ALLOC(ctx, LOG_STEPS, &out->threshold));
-    for (int32_t i = 0; i < out->h.n; ++i)
-        if (!source->frozen || !source->frozen[out->h.global[i]])
-            out->free_index[out->free_count++] = i;
+    if (source->votes) ICD_TRY(icd_i_hyper_votes_init(ctx, &out->h, &out->votes));
+    list_free(out, source->frozen);
     for (int k = 0; k < LOG_STEPS; ++k) out->threshold[k] = -log((k + .5) / LOG_STEPS);
     icd_i_rng_init(&out->rng, source->seed, stream);
 done:
@@ -35,16 +49,18 @@ done:
 void icd_i_hyper_chain_release(icd_ctx *ctx, icd_hyper_chain *c)
 {
     icd_i_hyper_release(ctx, &c->h);
+    icd_i_hyper_votes_release(ctx, &c->votes);
     icd_i_free(ctx, c->free_index);
     icd_i_free(ctx, c->best_slot);
     icd_i_free(ctx, c->threshold);
     memset(c, 0, sizeof *c);
 }
 
-static int32_t pick(icd_hyper_chain *c)
+/* One of the first `count` free indices. */
+static int32_t pick(icd_hyper_chain *c, int64_t count)
 {
     uint64_t draw = icd_i_rng_u32(&c->rng);
-    return c->free_index[draw * (uint64_t)c->free_count >> 32];
+    return c->free_index[draw * (uint64_t)count >> 32];
 }
 
 static void keep_best(icd_hyper_chain *c)
@@ -77,11 +93,12 @@ static bool offer(icd_hyper_chain *c, int32_t i, int32_t j, double limit)
     return true;
 }
 
+/* Swaps of two indices without events change nothing and are not offered. */
 static void anneal_stretch(icd_hyper_chain *c, double temperature)
 {
     const icd_hyper *h = &c->h;
     for (int k = 0; k < STRETCH; ++k) {
-        int32_t i = pick(c), j = pick(c);
+        int32_t i = pick(c, c->busy_count), j = pick(c, c->free_count);
         uint32_t u = icd_i_rng_u32(&c->rng) / (UINT32_MAX / LOG_STEPS + 1);
         if (h->granule_of[i] != h->granule_of[j])
             offer(c, i, j, temperature * c->threshold[u]);
@@ -119,9 +136,13 @@ static double progress(const icd_hyper_chain *c, const icd_hyper_stage *stage,
 static void cool(const icd_ctx *ctx, icd_hyper_chain *c, const icd_hyper_stage *stage)
 {
     beginning from = {icd_i_now(), c->offered, c->accepted};
+    double next_vote = stage->vote ? VOTE_FROM : 2;
     for (double done = 0; done < 1; done = progress(c, stage, &from)) {
         if (must_stop(ctx, c, stage)) return;
         anneal_stretch(c, stage->hot * pow(stage->cold / stage->hot, done));
+        if (done < next_vote) continue;
+        icd_i_hyper_votes_count(&c->votes, &c->h);
+        next_vote = done + (1 - VOTE_FROM) / ICD_HYPER_VOTES;
     }
 }
 
@@ -154,11 +175,14 @@ static void descend(const icd_ctx *ctx, icd_hyper_chain *c, const icd_hyper_stag
 void icd_i_hyper_chain_run(const icd_ctx *ctx, icd_hyper_chain *c,
                            const icd_hyper_stage *stage)
 {
-    if (c->stopped || c->free_count < 2 || c->h.granules < 2) return;
+    if (c->stopped || !c->busy_count || c->free_count < 2 || c->h.granules < 2) return;
     icd_i_hyper_soften(&c->h, stage->p);
     c->best_cost = INT64_MAX;
     keep_best(c);
+    if (stage->vote) icd_i_hyper_votes_clear(&c->votes, &c->h);
     if (stage->hot > 0) cool(ctx, c, stage);
+    if (stage->vote && !c->stopped)
+        icd_i_hyper_votes_settle(&c->votes, &c->h, c->free_index, c->free_count);
     descend(ctx, c, stage);
     keep_best(c);
     if (c->best_cost < c->h.cost) icd_i_hyper_place(&c->h, c->best_slot);

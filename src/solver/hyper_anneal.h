@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 #include "solver/hyper_state.h"
+#include "solver/hyper_votes.h"
 
 /** One stage: a softness and a geometric schedule of temperatures in integer units. */
 typedef struct icd_hyper_stage {
@@ -17,14 +18,16 @@ typedef struct icd_hyper_stage {
     int64_t swaps; /**< swaps to make at most while cooling: many made cool it sooner */
     double cool_until; /**< > 0: cooling follows the clock up to here instead */
     double deadline;   /**< 0: none */
+    bool vote; /**< descend from where the indices stood most often while cooling */
 } icd_hyper_stage;
 
 typedef struct icd_hyper_chain {
     icd_hyper h;
     icd_rng rng;
-    int32_t *free_index; /**< the indices that may move */
-    int64_t free_count;
-    int32_t *best_slot; /**< the best order seen in a stage */
+    int32_t *free_index; /**< the indices that may move, those with events first */
+    int64_t free_count, busy_count;
+    icd_hyper_votes votes; /**< only where the source asks for them */
+    int32_t *best_slot;    /**< the best order seen in a stage */
     int64_t best_cost;
     double *threshold; /**< -ln u at even values of u */
     int64_t offered, accepted;
@@ -39,6 +42,7 @@ typedef struct icd_hyper_source {
     int32_t granule;
     int64_t stride;
     uint64_t seed;
+    bool votes; /**< stages may vote */
 } icd_hyper_source;
 
 /** @param out [out] released with icd_i_hyper_chain_release, also after an error */

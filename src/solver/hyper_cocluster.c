@@ -66,6 +66,7 @@ static icd_status refine_side(icd_ctx *ctx, const side *s, int32_t granule,
     icd_hyper_params own = *params;
     own.granule = granule;
     own.frozen = NULL;
+    own.softness = 1;
     ICD_TRY(sets_of_side(ctx, s, &sets));
     ICD_TRY(icd_i_hyper_refine(ctx, sets, &own, order, &turn));
     stats->touched = turn.touched;
