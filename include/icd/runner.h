@@ -188,6 +188,9 @@ typedef icd_status icd_attention_fn(icd_ctx *ctx, void *user, const icd_attentio
 icd_status icd_runner_attention(icd_ctx *ctx, icd_runner *runner, icd_attention_fn *fn,
                                 void *user);
 
+/** Steps no longer look at attention; masses that were added stay in the caches. */
+void icd_runner_attention_stop(icd_ctx *ctx, icd_runner *runner);
+
 #ifdef __cplusplus
 }
 #endif

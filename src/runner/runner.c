@@ -300,6 +300,13 @@ icd_status icd_runner_attention(icd_ctx *ctx, icd_runner *r, icd_attention_fn *f
     return ICD_OK;
 }
 
+void icd_runner_attention_stop(icd_ctx *ctx, icd_runner *r)
+{
+    icd_i_free(ctx, r->mass);
+    r->mass = NULL;
+    r->attention = NULL;
+}
+
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,
                                   int32_t vector, icd_linear_cost *out)
 {

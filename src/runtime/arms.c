@@ -3,6 +3,7 @@
 #include "runtime/variant.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Where the local orders of an arm come from. */
@@ -33,6 +34,8 @@ typedef struct arm_spec {
     const char *ablation; /* only where pipeline.ablation lists it; NULL: always */
 } arm_spec;
 
+static const char FULL_CACHE[] = "full cache";
+
 /* Arm 0 is what every other is compared with. */
 static const arm_spec SPEC[] = {
     {"linear", "baseline", ICD_KERNEL_AUTO, ORDER_NONE, MODEL_LOOP, NULL},
@@ -50,6 +53,7 @@ static const arm_spec SPEC[] = {
      "block-quality"},
     {"original", "other model", ICD_KERNEL_DENSE, ORDER_NONE, MODEL_ORIGINAL, "original"},
     {"refill", "other model", ICD_KERNEL_AUTO, ORDER_PI1, MODEL_REFILL, NULL},
+    {FULL_CACHE, "other model", ICD_KERNEL_AUTO, ORDER_NONE, MODEL_LOOP, NULL},
     {"random", "control", ICD_KERNEL_AUTO, ORDER_RANDOM, MODEL_LOOP, NULL},
     {"linear A/A", "control", ICD_KERNEL_AUTO, ORDER_NONE, MODEL_LOOP, NULL},
     {"dense pi1", "control", ICD_KERNEL_DENSE, ORDER_PI1, MODEL_LOOP, NULL},
@@ -262,8 +266,20 @@ static bool lists(const icd_strings *list, const char *name)
     return false;
 }
 
+/* The candidate's new order compacts the survivors; controls and alternatives leave them
+   where they were, so that they differ from linear in one thing only. */
+static int32_t arm_kv(const icd_job *job, const arm_spec *spec)
+{
+    if (!job->kv || spec->name == FULL_CACHE || spec->model == MODEL_ORIGINAL)
+        return ICD_ARM_KV_FULL;
+    return !strcmp(spec->role, "candidate") || spec->model == MODEL_REFILL
+               ? ICD_ARM_KV_COMPACT
+               : ICD_ARM_KV_IN_PLACE;
+}
+
 static bool wanted(const icd_job *job, const arm_spec *spec, bool iterative)
 {
+    if (spec->name == FULL_CACHE && !job->kv) return false;
     if (spec->ablation && !lists(&job->config->pipeline.ablation, spec->ablation))
         return false;
     if (spec->model == MODEL_REFILL && !job->config->sparsity.refill) return false;
@@ -271,15 +287,33 @@ static bool wanted(const icd_job *job, const arm_spec *spec, bool iterative)
                          (spec->model == MODEL_LOOP || spec->model == MODEL_ORIGINAL));
 }
 
+/* What K cannot be applied to is a no-op and a warning. */
+static void find_kv(icd_job *job)
+{
+    if (!icd_i_kv_wanted(job->config)) return;
+    const char *why = icd_i_kv_obstacle(job->config, job->checkpoint);
+    job->kv = !why;
+    job->kv_meta = (icd_transform_meta){
+        .kind = "K", .type = "evict", .retained = NAN, .max_error = NAN, .cosine = NAN};
+    if (!why) return;
+    snprintf(job->kv_meta.reason, sizeof job->kv_meta.reason, "%s", why);
+    icd_i_warn(job->ctx, "transform.kv was not applied: %s", why);
+}
+
 icd_status icd_i_arms_make(icd_job *job)
 {
-    bool iterative = has_local_orders(job);
+    bool iterative = has_local_orders(job), sparse = iterative;
+    find_kv(job);
+    if (job->kv && job->config->pipeline.mode == ICD_MODE_ITERATIVE) iterative = true;
     for (size_t i = 0; i < sizeof SPEC / sizeof *SPEC; i++) {
         icd_job_arm *arm = &job->arm[job->arms];
         if (!wanted(job, &SPEC[i], iterative)) continue;
+        if (!sparse && SPEC[i].order != ORDER_NONE && strcmp(SPEC[i].role, "candidate"))
+            continue; /* nothing but K: other orders are linear again */
         arm->name = SPEC[i].name;
         arm->role = SPEC[i].role;
         arm->dtype = icd_i_run_dtype(&job->config->quant);
+        arm->kv = arm_kv(job, &SPEC[i]);
         job->arms++;
         icd_status status = SPEC[i].model == MODEL_LOOP
                                 ? make_layout(job, &SPEC[i], &arm->layout)

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "core/layout.h"
+#include "runtime/evict.h"
 #include "storage/rundir.h"
 
 #include <icd/adapters.h>
@@ -60,9 +61,11 @@ typedef struct icd_job_arm {
     icd_layout *layout;
     struct icd_variant *variant; /**< its own model; NULL: the loop's */
     int32_t dtype;               /**< icd_run_dtype of its linears */
+    int32_t kv;                  /**< icd_arm_kv */
+    icd_kv_effect kv_effect;     /**< where the job has `kv` */
 } icd_job_arm;
 
-enum { ICD_ARMS_MAX = 16, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 20 };
+enum { ICD_ARMS_MAX = 20, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 24 };
 enum { ICD_EVIDENCE_MAX = 6, ICD_GATES_MAX = 6 };
 
 /** One equality that must hold. */
@@ -98,6 +101,8 @@ typedef struct icd_job {
     icd_perm_set *before, *after;
     char tag[17];
 
+    bool kv; /**< K is applied: a cache is there, and it is read back */
+    icd_transform_meta kv_meta; /**< K as applied to linear; type NULL: not wanted */
     icd_job_arm arm[ICD_ARMS_MAX];
     int64_t arms;
     icd_samples *samples;
@@ -175,6 +180,12 @@ void icd_i_difference(const float *a, const float *b, int64_t tokens, int64_t wi
 
 /** Makes the arms' layouts from the transformed layout and the orders found. */
 icd_status icd_i_arms_make(icd_job *job);
+
+/** Makes the runner of an arm, in the state that it is timed in. */
+icd_status icd_i_arm_runner(icd_job *job, const icd_model *model,
+                            const icd_layout *layout, int32_t dtype, int32_t kv,
+                            icd_kv_effect *effect, icd_transform_meta *meta,
+                            icd_runner **out);
 
 /** Solves one axis: cache, reuse_perm, solver; fills perm, stats, cached. */
 icd_status icd_i_axis_solve(icd_job *job, icd_job_axis *axis, const char *method);

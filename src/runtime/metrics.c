@@ -107,6 +107,13 @@ static json_t *arm_row(icd_job *job, int64_t a)
         "hw", cpu, "driver", "none", "seed", (json_int_t)job->config->solver.seed,
         "clock cap", "unlocked", "live", (json_int_t)cost.live, "all",
         (json_int_t)cost.all, "bytes", (json_int_t)cost.bytes);
+    if (job->kv)
+        json_object_set_new(row, "kv",
+                            json_pack("{s:s,s:I,s:I,s:I}", "order",
+                                      icd_i_arm_kv_name(arm->kv), "tokens",
+                                      (json_int_t)arm->kv_effect.tokens_after, "pages",
+                                      (json_int_t)arm->kv_effect.pages_after, "bytes",
+                                      (json_int_t)arm->kv_effect.bytes_after));
     add_readings(job, arm->name, row);
     if (job->samples) add_times(job, a, row);
     return row;
@@ -148,7 +155,7 @@ static json_t *comparison_rows(icd_job *job)
         if (!strcmp(job->arm[i].role, "alternative"))
             json_array_append_new(list,
                                   comparison_row(job, job->arm[i].name, "iterative"));
-    if (job->arms == ICD_ARMS_MAX)
+    if (icd_i_arm_find(job, "dense random"))
         json_array_append_new(list, comparison_row(job, "dense random", "dense pi1"));
     icd_ctx_clear(job->ctx);
     return list;
@@ -251,6 +258,12 @@ static json_t *transform_row(const icd_job *job)
         all += size;
         alive += size * (l->s.applied ? 1 - l->s.rate : 1);
         kept += size * (l->s.applied ? l->s.retained : 1);
+    }
+    if (job->kv_meta.type) {
+        json_t *kv = json_object_get(row, "kv");
+        json_object_set_new(kv, "applied", json_boolean(job->kv));
+        json_object_set_new(kv, "reason", json_string(job->kv_meta.reason));
+        json_object_set_new(kv, "retained", real(job->kv_meta.retained));
     }
     json_object_set_new(row, "density", real(alive / all));
     json_object_set_new(row, "retained", real(kept / all));

@@ -7,19 +7,36 @@
 /* SPEC section 6. */
 static const double BOUND_F32 = 1e-5, BOUND_INT8 = 2e-2, COSINE_INT8 = .9995;
 
-/* One inference of the first batch; the output is copied because the runner goes away. */
-static icd_status infer(icd_job *job, const icd_model *model, const icd_layout *layout,
-                        int32_t dtype, float **hidden, int64_t *tokens, int64_t *width)
+icd_status icd_i_arm_runner(icd_job *job, const icd_model *model,
+                            const icd_layout *layout, int32_t dtype, int32_t kv,
+                            icd_kv_effect *effect, icd_transform_meta *meta,
+                            icd_runner **out)
 {
     icd_status status = ICD_OK;
-    icd_runner *runner = NULL;
-    icd_output out;
     icd_runner_opts opts = job->config->runner;
     icd_batch batch = icd_i_input_batch(&job->input, 0);
     opts.dtype = dtype;
     opts.vector = job->config->kernel.vector;
+    ICD_TRY(icd_runner_new(job->ctx, model, layout, &batch, &opts, out));
+    if (job->kv)
+        status = icd_i_evict(job->ctx, *out, icd_model_get_config(model)->layers, &batch,
+                             &job->config->kv, kv, effect, meta);
+done:
+    return status;
+}
+
+/* One inference of the first batch; the output is copied because the runner goes away. */
+static icd_status infer(icd_job *job, const icd_model *model, const icd_layout *layout,
+                        int32_t dtype, int32_t kv, icd_job_arm *arm, float **hidden,
+                        int64_t *tokens, int64_t *width)
+{
+    icd_status status = ICD_OK;
+    icd_runner *runner = NULL;
+    icd_output out;
+    icd_batch batch = icd_i_input_batch(&job->input, 0);
     *hidden = NULL;
-    ICD_TRY(icd_runner_new(job->ctx, model, layout, &batch, &opts, &runner));
+    ICD_TRY(icd_i_arm_runner(job, model, layout, dtype, kv, arm ? &arm->kv_effect : NULL,
+                             arm == &job->arm[0] ? &job->kv_meta : NULL, &runner));
     ICD_TRY(icd_runner_step(job->ctx, runner, &batch, &out));
     ICD_TRY(ICD_ALLOC(job->ctx, out.tokens * out.width, hidden));
     memcpy(*hidden, out.hidden, (size_t)(out.tokens * out.width) * sizeof **hidden);
@@ -48,8 +65,10 @@ static icd_status check_pi0(icd_job *job, float **dense, int64_t *tokens, int64_
     icd_job_check check = {.what = "pi0 against the checkpoint, f32",
                            .bound = BOUND_F32,
                            .min_cosine = COSINE_INT8};
-    ICD_TRY(infer(job, job->checkpoint, NULL, ICD_RUN_F32, dense, tokens, width));
-    ICD_TRY(infer(job, job->permuted, NULL, ICD_RUN_F32, &permuted, tokens, width));
+    ICD_TRY(infer(job, job->checkpoint, NULL, ICD_RUN_F32, ICD_ARM_KV_FULL, NULL, dense,
+                  tokens, width));
+    ICD_TRY(infer(job, job->permuted, NULL, ICD_RUN_F32, ICD_ARM_KV_FULL, NULL, &permuted,
+                  tokens, width));
     icd_i_difference(*dense, permuted, *tokens, *width, &check.max_rel, &check.cosine);
     record(job, check);
 done:
@@ -73,14 +92,15 @@ static icd_status reference(icd_job *job, const icd_job_arm *arm, const float *l
         plain->entry[i].order = NULL;
         plain->entry[i].kernel = ICD_KERNEL_DENSE;
     }
-    ICD_TRY(infer(job, arm->variant->model, plain, dtype, own, &tokens, &width));
+    ICD_TRY(infer(job, arm->variant->model, plain, dtype, arm->kv, NULL, own, &tokens,
+                  &width));
     *expected = *own;
 done:
     icd_i_layout_free(job->ctx, plain);
     return status;
 }
 
-static icd_status check_arm(icd_job *job, const icd_job_arm *arm, const float *linear)
+static icd_status check_arm(icd_job *job, icd_job_arm *arm, const float *linear)
 {
     icd_status status = ICD_OK;
     int32_t dtype = arm->dtype;
@@ -94,9 +114,12 @@ static icd_status check_arm(icd_job *job, const icd_job_arm *arm, const float *l
              arm->variant ? "its own unpermuted self" : "linear",
              dtype == ICD_RUN_INT8 ? "int8" : "f32");
     ICD_TRY(reference(job, arm, linear, dtype, &own, &expected));
-    ICD_TRY(infer(job, model, arm->layout, dtype, &hidden, &tokens, &width));
-    icd_i_difference(expected, hidden, tokens, width, &check.max_rel, &check.cosine);
-    record(job, check);
+    ICD_TRY(
+        infer(job, model, arm->layout, dtype, arm->kv, arm, &hidden, &tokens, &width));
+    if (arm->kv == job->arm[0].kv || arm->kv == ICD_ARM_KV_COMPACT || arm->variant) {
+        icd_i_difference(expected, hidden, tokens, width, &check.max_rel, &check.cosine);
+        record(job, check);
+    } /* else it attends to other tokens than linear: not the same model */
 done:
     icd_i_free(job->ctx, hidden);
     icd_i_free(job->ctx, own);
@@ -107,7 +130,10 @@ done:
 static icd_status check_arms(icd_job *job, const float *linear)
 {
     for (int64_t i = 1; i < job->arms; i++) {
-        if (!strcmp(job->arm[i].name, "linear A/A")) continue;
+        if (!strcmp(job->arm[i].name, "linear A/A")) {
+            job->arm[i].kv_effect = job->arm[0].kv_effect;
+            continue;
+        }
         icd_i_progress(job->ctx, "check", i, job->arms);
         icd_status status = check_arm(job, &job->arm[i], linear);
         if (status != ICD_OK) return status;
@@ -124,8 +150,8 @@ icd_status icd_i_stage_check(icd_job *job)
     double max_rel = 0;
     ICD_TRY(icd_i_arms_make(job));
     ICD_TRY(check_pi0(job, &dense, &tokens, &width));
-    ICD_TRY(infer(job, job->transformed, job->arm[0].layout, dtype, &linear, &tokens,
-                  &width));
+    ICD_TRY(infer(job, job->transformed, job->arm[0].layout, dtype, job->arm[0].kv,
+                  &job->arm[0], &linear, &tokens, &width));
     icd_i_difference(dense, linear, tokens, width, &max_rel, &job->cosine_vs_dense);
     ICD_TRY(check_arms(job, linear));
 done:

@@ -48,10 +48,10 @@ static json_t *arm_json(const icd_job_arm *arm)
         if (e->order && !json_object_get(orders, e->group))
             json_object_set_new(orders, e->group, order_json(e->order));
     }
-    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o}", "name", arm->name, "role", arm->role,
-                     "model", folder, "dtype",
-                     arm->dtype == ICD_RUN_INT8 ? "int8" : "f32", "kernels", kernels,
-                     "orders", orders);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o}", "name", arm->name, "role",
+                     arm->role, "model", folder, "dtype",
+                     arm->dtype == ICD_RUN_INT8 ? "int8" : "f32", "kv",
+                     icd_i_arm_kv_name(arm->kv), "kernels", kernels, "orders", orders);
 }
 
 static icd_status write_arms(icd_job *job)

@@ -21,9 +21,9 @@ typedef struct judged {
     const char *name;
     const icd_model *model;
     const icd_layout *layout;
-    int32_t dtype;
-    double *score; /* [examples] more is better */
-    double *loss;  /* [examples] nats a token; NULL: not a language task */
+    int32_t dtype, kv; /* icd_arm_kv */
+    double *score;     /* [examples] more is better */
+    double *loss;      /* [examples] nats a token; NULL: not a language task */
 } judged;
 
 enum { JUDGED_MAX = ICD_ARMS_MAX + 1 };
@@ -41,24 +41,25 @@ static const char *const TASK[] = {"auto", "none", "classification", "next-token
                                    "masked-word"};
 
 static void add_model(panel *p, const char *name, const icd_model *model,
-                      const icd_layout *layout, int32_t dtype)
+                      const icd_layout *layout, int32_t dtype, int32_t kv)
 {
-    p->model[p->models++] =
-        (judged){.name = name, .model = model, .layout = layout, .dtype = dtype};
+    p->model[p->models++] = (judged){
+        .name = name, .model = model, .layout = layout, .dtype = dtype, .kv = kv};
 }
 
 /* dense, linear, iterative and other models; control arms compute what linear does. */
 static void list_models(panel *p)
 {
     icd_job *job = p->job;
-    add_model(p, "dense", job->checkpoint, NULL, ICD_RUN_F32);
+    add_model(p, "dense", job->checkpoint, NULL, ICD_RUN_F32, ICD_ARM_KV_FULL);
     for (int64_t i = 0; i < job->arms; i++) {
         const icd_job_arm *a = &job->arm[i];
-        if (strcmp(a->name, "linear") && strcmp(a->name, "iterative") && !a->variant)
+        if (strcmp(a->name, "linear") && strcmp(a->name, "iterative") && !a->variant &&
+            strcmp(a->name, "full cache"))
             continue;
         if (!strcmp(a->name, "original")) continue; /* what "dense" is here */
         add_model(p, a->name, a->variant ? a->variant->model : job->transformed,
-                  a->layout, a->dtype);
+                  a->layout, a->dtype, a->kv);
     }
 }
 
@@ -115,6 +116,13 @@ static icd_status open_runner(panel *p, const judged *m, icd_batch *capacity,
     opts.phase = ICD_PHASE_PREFILL;
     *capacity = (icd_batch){.batch = rows > 0 ? rows : 1, .seq = p->examples.seq};
     return icd_runner_new(p->job->ctx, m->model, m->layout, capacity, &opts, out);
+}
+
+/* K: the first half of every example fills the cache, which is thinned; the other half is
+   predicted token by token. */
+static int64_t context_of(const panel *p)
+{
+    return p->examples.seq / 2;
 }
 
 static icd_batch batch_at(const panel *p, int64_t first, int64_t most, const int32_t *ids)
@@ -241,8 +249,74 @@ done:
     return status;
 }
 
+static icd_status fill_cache(panel *p, const judged *m, icd_runner *r, int64_t first,
+                             int64_t rows, int32_t *ids)
+{
+    const icd_examples *e = &p->examples;
+    int64_t context = context_of(p);
+    for (int64_t s = 0; s < rows; s++)
+        memcpy(ids + s * context, e->ids + (first + s) * e->seq,
+               (size_t)context * sizeof *ids);
+    icd_batch b = {.ids = ids, .batch = rows, .seq = context};
+    return icd_i_evict(p->job->ctx, r, icd_model_get_config(m->model)->layers, &b,
+                       &p->job->config->kv, m->kv, NULL, NULL);
+}
+
+/* Predicts token t of `rows` examples from the last step, then reads it. */
+static icd_status next_tokens(panel *p, judged *m, icd_runner *r, int64_t first,
+                              int64_t rows, int64_t t, int32_t *ids, float *logits)
+{
+    icd_status status = ICD_OK;
+    const icd_examples *e = &p->examples;
+    int64_t context = context_of(p), n = icd_runner_outputs(r);
+    icd_output out;
+    for (int64_t s = 0; s < rows; s++) {
+        int64_t i = first + s, row = t == context ? s * context + context - 1 : s;
+        ids[s] = e->ids[i * e->seq + t];
+        ICD_TRY(icd_runner_logits(p->job->ctx, r, row, 1, logits));
+        if (t < e->lengths[i])
+            m->score[i] += judge_logits(logits, n, ids[s], &m->loss[i]);
+    }
+    status = icd_runner_decode(p->job->ctx, r, ids, true, &out);
+done:
+    return status;
+}
+
+static icd_status predict_cached(panel *p, judged *m)
+{
+    icd_status status = ICD_OK;
+    icd_ctx *ctx = p->job->ctx;
+    const icd_examples *e = &p->examples;
+    icd_runner *r = NULL;
+    int32_t *ids = NULL;
+    float *logits = NULL;
+    icd_batch capacity;
+    ICD_TRY(ICD_ALLOC(ctx, e->count, &m->loss));
+    ICD_TRY(open_runner(p, m, &capacity, &r));
+    ICD_TRY(ICD_ALLOC(ctx, capacity.batch * e->seq, &ids));
+    ICD_TRY(ICD_ALLOC(ctx, icd_runner_outputs(r), &logits));
+    for (int64_t i = 0; i < e->count; i += capacity.batch) {
+        int64_t left = e->count - i, rows = left < capacity.batch ? left : capacity.batch;
+        ICD_TRY(fill_cache(p, m, r, i, rows, ids));
+        for (int64_t t = context_of(p); t < e->seq; t++)
+            ICD_TRY(next_tokens(p, m, r, i, rows, t, ids, logits));
+        ICD_TRY(icd_i_check_cancel(ctx));
+    }
+    for (int64_t i = 0; i < e->count; i++) {
+        double judged_tokens = fmax(1, (double)(e->lengths[i] - context_of(p)));
+        m->score[i] /= judged_tokens;
+        m->loss[i] /= judged_tokens;
+    }
+done:
+    icd_runner_free(ctx, r);
+    icd_i_free(ctx, ids);
+    icd_i_free(ctx, logits);
+    return status;
+}
+
 static icd_status predict_tokens(panel *p, judged *m)
 {
+    if (p->job->kv) return predict_cached(p, m);
     icd_status status = ICD_OK;
     icd_ctx *ctx = p->job->ctx;
     const icd_examples *e = &p->examples;

@@ -246,6 +246,11 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
         layout->entry[k].quant = NULL;
     ICD_TRY(
         icd_runner_new(w->ctx, m->model, layout, &w->batch, &opts, &w->self[i].runner));
+    if (icd_i_kv_wanted(w->config) && !icd_i_kv_obstacle(w->config, m->model))
+        ICD_TRY(icd_i_evict(
+            w->ctx, w->self[i].runner, icd_model_get_config(m->model)->layers, &w->batch,
+            &w->config->kv,
+            icd_i_arm_kv_of(json_string_value(json_object_get(row, "kv"))), NULL, NULL));
     w->self[i].batch = &w->batch;
     w->arm[i] =
         (icd_arm){json_string_value(json_object_get(row, "name")), step, &w->self[i]};

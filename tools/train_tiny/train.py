@@ -100,7 +100,7 @@ class Pieces:
 
 
 TASK = {  # task, steps, sequences a step, learning rate
-    "bert": (Pieces, 2400, 32, 2e-3),
+    "bert": (Pieces, 2400, 32, 5e-4),
     "decoder": (lambda: Bytes(models.Decoder, DECODER), 1500, 24, 3e-3),
     "mamba": (lambda: Bytes(models.Mamba, MAMBA), 900, 16, 3e-3),
 }
