@@ -11,6 +11,9 @@ static const double POWER_SAMPLE_HZ = 10;
 
 /* The best provenance comes first. */
 static const icd_meter_kind *const KIND[] = {
+    &icd_i_meter_ncu,
+    &icd_i_meter_nvml,
+    &icd_i_meter_rapl,
     NULL,
 };
 enum { KINDS = sizeof KIND / sizeof KIND[0] - 1 };

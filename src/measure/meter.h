@@ -43,6 +43,9 @@ typedef struct icd_meter_kind {
     void (*close)(icd_ctx *ctx, icd_meter *meter);
 } icd_meter_kind;
 
+/** Rows that files of their own define. */
+extern const icd_meter_kind icd_i_meter_ncu, icd_i_meter_nvml, icd_i_meter_rapl;
+
 struct icd_meter {
     const icd_meter_kind *kind;
     icd_meter_opts opts; /**< resolved */

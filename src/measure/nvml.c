@@ -62,7 +62,7 @@ struct icd_nvml {
     icd_power_row seen; /* what stands beside energy, read every STATE_S */
 };
 
-/* A call costs up to a millisecond: only energy is worth one at every poll. */
+/* Calls take time (the energy counter: milliseconds): the rest is read less often. */
 static const double STATE_S = .05;
 /* Should a driver keep the counter in 32 bits. A real one has 64 and never ends. */
 static const double RANGE_J = 4294967.296;
@@ -330,7 +330,7 @@ icd_power_source icd_i_nvml_source(icd_nvml *n)
                               .self = n,
                               .counts = n->counts,
                               .period_s = n->counts || n->instant ? .1 : 1,
-                              .poll_s = n->counts ? .01 : .05};
+                              .poll_s = n->counts ? .02 : .05};
 }
 
 const char *icd_i_nvml_method(const icd_nvml *n)
