@@ -25,7 +25,6 @@ typedef struct icd_contest {
         double value;
     } entry[ICD_ENTRIES]; /**< the objective by where it came from, in order of trial */
     int32_t entries;
-    double judge_s;     /**< seconds that judging the start took */
     bool prev_is_legal; /**< keeps the constraint */
     bool searched;      /**< all orders were: none is better than the best */
 } icd_contest;

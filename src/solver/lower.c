@@ -8,8 +8,9 @@
 
 enum {
     SWEEPS = 4,
-    SPECTRAL_AUTO = 256, /* indices up to which three dense spectra cost milliseconds */
-    SPECTRAL_MOST = 4096 /* 128 MB */
+    CHECK_EVERY = 1 << 16, /* indices between two looks at the clock */
+    SPECTRAL_AUTO = 256,   /* indices up to which three dense spectra cost milliseconds */
+    SPECTRAL_MOST = 4096   /* 128 MB */
 };
 static const double FLOPS = 2e9;     /* of a dense spectrum, a cautious guess */
 static const double SHARE = 0.05;    /* of the time budget at effort high */
@@ -19,10 +20,12 @@ static const double TILTS[] = {0, 0.5, 1};
 
 typedef struct lower {
     icd_ctx *ctx;
+    icd_budget *budget;
     const icd_csr *w;
     int32_t n, g;
-    double total;   /* weight of all pairs */
-    double *degree; /* of an index */
+    int64_t longest; /* row */
+    double total;    /* weight of all pairs */
+    double *degree;  /* of an index */
     double *price;
     float *scratch;
 } lower;
@@ -76,18 +79,41 @@ static void set_price(lower *b, int32_t v)
     if (count >= b->g) b->price[v] = (double)kth_largest(b->scratch, count, b->g - 1);
 }
 
+/* sum_e max(0, w_e - y_u - y_v) is the total less sum_e min(w_e, y_u + y_v), to which
+ * only pairs with a priced end add. */
 static double kept_at_most(const lower *b)
 {
-    double kept = 0;
+    double kept = b->total;
     for (int32_t v = 0; v < b->n; ++v) {
-        kept += (b->g - 1) * b->price[v];
+        double price = b->price[v];
+        if (!(price > 0)) continue;
+        kept += (b->g - 1) * price;
         for (int64_t k = b->w->row_ptr[v]; k < b->w->row_ptr[v + 1]; ++k) {
             int32_t u = b->w->col[k];
-            double left = (double)b->w->val[k] - b->price[v] - b->price[u];
-            if (u > v && left > 0) kept += left;
+            double both = price + b->price[u], w = (double)b->w->val[k];
+            if (u > v || !(b->price[u] > 0)) kept -= both < w ? both : w;
         }
     }
     return kept;
+}
+
+static void sweep_prices(lower *b)
+{
+    for (int32_t v = 0; v < b->n; ++v) {
+        if (v % CHECK_EVERY == 0 && icd_i_budget_over(b->budget)) return;
+        set_price(b, v);
+    }
+}
+
+/* What each would pay alone, halved. */
+static void start_at_half(lower *b)
+{
+    for (int32_t v = 0; v < b->n; ++v) {
+        set_price(b, v);
+        b->degree[v] = b->price[v];
+        b->price[v] = 0;
+    }
+    for (int32_t v = 0; v < b->n; ++v) b->price[v] = b->degree[v] / 2;
 }
 
 /* From prices of zero, where the first ends of a pair pay for both, and from half the
@@ -95,41 +121,41 @@ static double kept_at_most(const lower *b)
 static double degree_bound(lower *b)
 {
     double least = b->total;
-    for (int start = 0; start < 2; ++start) {
+    for (int start = 0; start < 2 && b->longest >= b->g; ++start) {
         for (int32_t v = 0; v < b->n; ++v) b->price[v] = 0;
-        for (int32_t v = 0; v < b->n && start; ++v) {
-            set_price(b, v);
-            b->degree[v] = b->price[v];
-            b->price[v] = 0;
-        }
-        for (int32_t v = 0; v < b->n && start; ++v) b->price[v] = b->degree[v] / 2;
-        for (int sweep = 0; sweep < SWEEPS; ++sweep)
-            for (int32_t v = 0; v < b->n; ++v) set_price(b, v);
+        if (start == 1) start_at_half(b);
+        for (int sweep = 0; sweep < SWEEPS; ++sweep) sweep_prices(b);
         double kept = kept_at_most(b);
         if (kept < least) least = kept;
     }
     return b->total - least;
 }
 
+/* Marks the component of v. @return its size, or less where the time is over */
+static int32_t component_of(const lower *b, int32_t v, int32_t *queue, uint8_t *seen)
+{
+    int32_t end = 0;
+    seen[v] = 1;
+    queue[end++] = v;
+    for (int32_t head = 0; head < end; ++head) {
+        if (head % CHECK_EVERY == CHECK_EVERY - 1 && icd_i_budget_over(b->budget)) break;
+        for (int64_t k = b->w->row_ptr[queue[head]]; k < b->w->row_ptr[queue[head] + 1];
+             ++k) {
+            int32_t u = b->w->col[k];
+            if (seen[u]) continue;
+            seen[u] = 1;
+            queue[end++] = u;
+        }
+    }
+    return end;
+}
+
 /* Sum over components of ceil(size / g) - 1. */
 static int64_t least_parted(const lower *b, int32_t *queue, uint8_t *seen)
 {
     int64_t parted = 0;
-    for (int32_t v = 0; v < b->n; ++v) {
-        int32_t end = 0;
-        if (seen[v]) continue;
-        seen[v] = 1;
-        queue[end++] = v;
-        for (int32_t head = 0; head < end; ++head)
-            for (int64_t k = b->w->row_ptr[queue[head]];
-                 k < b->w->row_ptr[queue[head] + 1]; ++k) {
-                int32_t u = b->w->col[k];
-                if (seen[u]) continue;
-                seen[u] = 1;
-                queue[end++] = u;
-            }
-        parted += (end - 1) / b->g;
-    }
+    for (int32_t v = 0; v < b->n; ++v)
+        if (!seen[v]) parted += (component_of(b, v, queue, seen) - 1) / b->g;
     return parted;
 }
 
@@ -147,10 +173,11 @@ static icd_status forest_bound(const lower *b, double *bound)
     ICD_TRY(ICD_ALLOC(b->ctx, b->n, &queue));
     ICD_TRY(ICD_ALLOC(b->ctx, b->n, &seen));
     ICD_TRY(ICD_ALLOC(b->ctx, b->w->nnz, &light));
+    int64_t parted = least_parted(b, queue, seen);
+    if (icd_i_budget_over(b->budget)) goto done;
     for (int32_t v = 0; v < b->n; ++v)
         for (int64_t k = b->w->row_ptr[v]; k < b->w->row_ptr[v + 1]; ++k)
             if (b->w->col[k] > v) light[count++] = -b->w->val[k];
-    int64_t parted = least_parted(b, queue, seen);
     if (parted > 0) kth_largest(light, count, parted - 1);
     for (int64_t k = 0; k < parted; ++k) *bound -= (double)light[k];
 done:
@@ -216,12 +243,11 @@ static bool wants_spectral(const lower *b, const icd_solver_opts *o)
 static icd_status lower_init(lower *b)
 {
     icd_status status;
-    int64_t longest = 0;
     for (int32_t v = 0; v < b->n; ++v)
-        if (row_count(b->w, v) > longest) longest = row_count(b->w, v);
+        if (row_count(b->w, v) > b->longest) b->longest = row_count(b->w, v);
     ICD_TRY(ICD_ALLOC(b->ctx, b->n, &b->degree));
     ICD_TRY(ICD_ALLOC(b->ctx, b->n, &b->price));
-    ICD_TRY(ICD_ALLOC(b->ctx, longest, &b->scratch));
+    ICD_TRY(ICD_ALLOC(b->ctx, b->longest, &b->scratch));
     for (int64_t k = 0; k < b->w->nnz; ++k) b->total += (double)b->w->val[k] / 2;
 done:
     return status;
@@ -237,18 +263,18 @@ static void count_degrees(lower *b)
 }
 
 static icd_status cut_bound(icd_ctx *ctx, const icd_csr *w, const icd_solver_opts *o,
-                            double *share)
+                            icd_budget *budget, double *share)
 {
     icd_status status = ICD_OK;
     double best = 0, other = 0;
-    lower b = {.ctx = ctx, .w = w, .n = (int32_t)w->n, .g = o->granule};
+    lower b = {ctx, budget, .w = w, .n = (int32_t)w->n, .g = o->granule};
     if (w->n <= o->granule) return ICD_OK;
     ICD_TRY(lower_init(&b));
     if (!(b.total > 0)) goto done;
     best = degree_bound(&b);
-    ICD_TRY(forest_bound(&b, &other));
+    if (!icd_i_budget_over(budget)) ICD_TRY(forest_bound(&b, &other));
     if (other > best) best = other;
-    if (wants_spectral(&b, o)) {
+    if (wants_spectral(&b, o) && !icd_i_budget_over(budget)) {
         count_degrees(&b);
         ICD_TRY(spectral_bound(&b, &other));
         if (other > best) best = other;
@@ -294,15 +320,19 @@ done:
 }
 
 icd_status icd_i_lower_bounds(icd_ctx *ctx, const icd_problem *problem,
-                              const icd_solver_opts *opts, icd_score *score)
+                              const icd_solver_opts *opts, icd_budget *budget,
+                              icd_score *score)
 {
     icd_status status = ICD_OK;
+    icd_budget unlimited = {.ctx = ctx};
+    if (!budget) budget = &unlimited;
     score->cut_bound = 0;
     score->T_bound = 1;
     if (problem->w && opts->bound != ICD_BOUND_NONE)
-        ICD_TRY(cut_bound(ctx, problem->w, opts, &score->cut_bound));
+        ICD_TRY(cut_bound(ctx, problem->w, opts, budget, &score->cut_bound));
     if (problem->sets && opts->bound != ICD_BOUND_NONE)
         ICD_TRY(touched_bound(ctx, problem->sets, opts->granule, &score->T_bound));
+    status = icd_i_check_cancel(ctx);
 done:
     return status;
 }

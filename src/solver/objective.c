@@ -1,6 +1,7 @@
 #include "solver/objective.h"
 
 #include "base/mem.h"
+#include "base/threads.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,14 +12,22 @@ typedef struct pair_sums {
     double cut, quarter, cut16, cut64, cut128;
 } pair_sums;
 
+/* Where an index stands: all that a pair asks for lies in one cache line. */
+typedef struct place {
+    int32_t slot, line, quarter, block;
+} place;
+
+enum { ALONE = 4096, CHUNKS = 64 }; /* indices that one chunk sums; chunks of more */
+
 typedef struct judge {
     const icd_problem *problem;
     const icd_solver_opts *o;
+    icd_ctx *ctx;
     int32_t n;
-    int32_t quarter;             /* g/4, at least 1 */
-    int32_t *pos, *line, *block; /* by index */
-    double *block_degree;
+    place *at; /* by index */
+    double *degree, *block_degree;
     int32_t blocks;
+    pair_sums sum[CHUNKS];
 } judge;
 
 static bool parted(int32_t a, int32_t b, int shift)
@@ -26,32 +35,58 @@ static bool parted(int32_t a, int32_t b, int shift)
     return a >> shift != b >> shift;
 }
 
-static void add_pair(const judge *j, int32_t a, int32_t b, double w, pair_sums *s)
+static void add_pair(const judge *j, place p, place q, double w, pair_sums *s)
 {
-    int32_t p = j->pos[a], q = j->pos[b], far = abs(j->line[a] - j->line[b]);
+    int32_t far = abs(p.line - q.line);
     s->total += w;
-    if (j->block[a] == j->block[b]) s->inside += w;
-    if (parted(p, q, 4)) s->cut16 += w;
-    if (parted(p, q, 6)) s->cut64 += w;
-    if (parted(p, q, 7)) s->cut128 += w;
-    if (p / j->quarter != q / j->quarter) s->quarter += w;
+    if (p.block == q.block) s->inside += w;
+    if (parted(p.slot, q.slot, 4)) s->cut16 += w;
+    if (parted(p.slot, q.slot, 6)) s->cut64 += w;
+    if (parted(p.slot, q.slot, 7)) s->cut128 += w;
+    if (p.quarter != q.quarter) s->quarter += w;
     if (far == 0) return;
     s->cut += w;
     s->cost += w * icd_i_phi(j->o, far);
 }
 
-static pair_sums sum_pairs(const judge *j)
+static void sum_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
 {
+    judge *j = arg;
     const icd_csr *w = j->problem->w;
     pair_sums s = {0};
-    for (int32_t i = 0; i < j->n; ++i) {
-        double degree = 0;
+    int64_t begin, end;
+    (void)worker;
+    icd_i_chunk_range(j->n, chunk, chunks, &begin, &end);
+    if (icd_i_cancelled(j->ctx)) return;
+    for (int64_t i = begin; i < end; ++i) {
+        place p = j->at[i];
         for (int64_t k = w->row_ptr[i]; k < w->row_ptr[i + 1]; ++k) {
-            degree += (double)w->val[k];
-            if (w->col[k] > i) add_pair(j, i, w->col[k], (double)w->val[k], &s);
+            j->degree[i] += (double)w->val[k];
+            if (w->col[k] > i) add_pair(j, p, j->at[w->col[k]], (double)w->val[k], &s);
         }
-        j->block_degree[j->block[i]] += degree;
     }
+    j->sum[chunk] = s;
+}
+
+static pair_sums sum_pairs(judge *j)
+{
+    pair_sums s = {0};
+    int64_t chunks = j->n <= ALONE ? 1 : CHUNKS;
+    if (chunks == 1)
+        sum_chunk(j, 0, 1, 0);
+    else
+        icd_i_parallel(j->ctx, chunks, sum_chunk, j);
+    for (int64_t k = 0; k < chunks; ++k) {
+        s.total += j->sum[k].total;
+        s.cost += j->sum[k].cost;
+        s.inside += j->sum[k].inside;
+        s.cut += j->sum[k].cut;
+        s.quarter += j->sum[k].quarter;
+        s.cut16 += j->sum[k].cut16;
+        s.cut64 += j->sum[k].cut64;
+        s.cut128 += j->sum[k].cut128;
+    }
+    for (int32_t i = 0; i < j->n; ++i) j->block_degree[j->at[i].block] += j->degree[i];
     return s;
 }
 
@@ -65,7 +100,7 @@ static double modularity(const judge *j, const pair_sums *s)
     return s->inside / s->total - j->o->gamma * null;
 }
 
-static void judge_pairs(const judge *j, icd_verdict *verdict)
+static void judge_pairs(judge *j, icd_verdict *verdict)
 {
     icd_score *out = &verdict->score;
     if (!j->problem->w) return;
@@ -96,7 +131,7 @@ static icd_status judge_sets(icd_ctx *ctx, const judge *j, icd_score *out)
         int64_t lines = 0, size = a->event_ptr[e + 1] - a->event_ptr[e];
         double w = a->weight ? (double)a->weight[e] : 1;
         for (int64_t k = a->event_ptr[e]; k < a->event_ptr[e + 1]; ++k) {
-            int64_t *last = &seen[j->line[a->index[k]]];
+            int64_t *last = &seen[j->at[a->index[k]].line];
             lines += *last != e + 1;
             *last = e + 1;
         }
@@ -118,7 +153,7 @@ static double instability(const judge *j)
     int64_t moved = 0;
     for (int32_t slot = 0; slot < j->n; ++slot) {
         int32_t i = prev ? prev->old_of_new[slot] : slot;
-        moved += j->line[i] != slot / j->o->granule;
+        moved += j->at[i].line != slot / j->o->granule;
     }
     return j->n ? (double)moved / j->n : 0;
 }
@@ -143,19 +178,15 @@ int32_t icd_i_quality_blocks(const icd_solver_opts *o, int32_t n, int32_t *block
 static icd_status judge_init(icd_ctx *ctx, judge *j, const int32_t *old_of_new)
 {
     icd_status status;
-    int32_t *block_of_slot = NULL;
-    ICD_TRY(ICD_ALLOC(ctx, j->n, &j->pos));
-    ICD_TRY(ICD_ALLOC(ctx, j->n, &j->line));
-    ICD_TRY(ICD_ALLOC(ctx, j->n, &j->block));
+    int32_t *block_of_slot = NULL, g = j->o->granule, quarter = g > 4 ? g / 4 : 1;
+    ICD_TRY(ICD_ALLOC(ctx, j->n, &j->at));
+    ICD_TRY(ICD_ALLOC(ctx, j->n, &j->degree));
     ICD_TRY(ICD_ALLOC(ctx, j->n, &block_of_slot));
     j->blocks = icd_i_quality_blocks(j->o, j->n, block_of_slot);
     ICD_TRY(ICD_ALLOC(ctx, j->blocks, &j->block_degree));
-    for (int32_t slot = 0; slot < j->n; ++slot) {
-        int32_t i = old_of_new[slot];
-        j->pos[i] = slot;
-        j->line[i] = slot / j->o->granule;
-        j->block[i] = block_of_slot[slot];
-    }
+    for (int32_t slot = 0; slot < j->n; ++slot)
+        j->at[old_of_new[slot]] =
+            (place){slot, slot / g, slot / quarter, block_of_slot[slot]};
 done:
     icd_i_free(ctx, block_of_slot);
     return status;
@@ -163,9 +194,8 @@ done:
 
 static void judge_release(icd_ctx *ctx, judge *j)
 {
-    icd_i_free(ctx, j->pos);
-    icd_i_free(ctx, j->line);
-    icd_i_free(ctx, j->block);
+    icd_i_free(ctx, j->at);
+    icd_i_free(ctx, j->degree);
     icd_i_free(ctx, j->block_degree);
 }
 
@@ -175,12 +205,12 @@ icd_status icd_i_score(icd_ctx *ctx, const icd_problem *problem,
 {
     icd_status status;
     int64_t n = problem->w ? problem->w->n : problem->sets->n;
-    judge j = {.problem = problem, .o = o, .n = (int32_t)n};
+    judge j = {.problem = problem, .o = o, .ctx = ctx, .n = (int32_t)n};
     icd_score *score = &out->score;
     memset(out, 0, sizeof *out);
-    j.quarter = o->granule > 4 ? o->granule / 4 : 1;
     ICD_TRY(judge_init(ctx, &j, old_of_new));
     judge_pairs(&j, out);
+    ICD_TRY(icd_i_check_cancel(ctx));
     ICD_TRY(judge_sets(ctx, &j, score));
     score->R_stab = instability(&j);
     score->J = o->alpha * score->Cn - o->mu * score->Q + o->gamma_stab * score->R_stab;

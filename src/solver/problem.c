@@ -57,7 +57,7 @@ icd_status icd_score_perm(icd_ctx *ctx, const icd_problem *problem, const icd_pe
     ICD_TRY(check_fits(ctx, "permutation", perm->n, perm->from, icd_i_problem_n(problem),
                        icd_i_problem_frame(problem)));
     ICD_TRY(icd_i_score(ctx, problem, perm->old_of_new, &o, &verdict));
-    ICD_TRY(icd_i_lower_bounds(ctx, problem, &o, &verdict.score));
+    ICD_TRY(icd_i_lower_bounds(ctx, problem, &o, NULL, &verdict.score));
     *out = verdict.score;
 done:
     return status;

@@ -20,6 +20,13 @@ static bool wants_improvement(const icd_solve *s)
     return s->o.effort == ICD_EFFORT_HIGH && s->has_graph;
 }
 
+/* The last judging takes place when the search is over. */
+static void reserve(icd_solve *s, double judge_s)
+{
+    double deadline = s->budget.deadline - 1.25 * judge_s;
+    if (deadline > 0) s->budget.deadline = deadline;
+}
+
 /* What the solve starts from and never does worse than: prev where it is legal. */
 static icd_status enter_start(icd_contest *c)
 {
@@ -30,9 +37,9 @@ static icd_status enter_start(icd_contest *c)
     for (int32_t k = 0; k < s->space.n; ++k)
         c->trial.old_of_new[k] = prev ? prev->old_of_new[k] : k;
     ICD_TRY(icd_i_contest_judge(c, prev ? PREVIOUS : AS_IT_WAS, true));
-    c->judge_s = icd_i_now() - begin;
+    reserve(s, icd_i_now() - begin);
     s->stats->start = c->best.verdict.score;
-    ICD_TRY(icd_i_lower_bounds(s->ctx, s->problem, &s->o, &s->stats->start));
+    ICD_TRY(icd_i_lower_bounds(s->ctx, s->problem, &s->o, &s->budget, &s->stats->start));
     if (!prev) return ICD_OK;
     c->prev_is_legal =
         icd_constraint_check_perm(s->ctx, s->problem->constraint, prev) == ICD_OK;
@@ -128,7 +135,7 @@ static icd_status enter_multilevel(icd_contest *c, bool keep)
 {
     icd_solve *s = c->s;
     int32_t effort = s->o.effort;
-    if (wants_improvement(s)) s->o.effort = ICD_EFFORT_DEFAULT;
+    if (effort > ICD_EFFORT_DEFAULT) s->o.effort = ICD_EFFORT_DEFAULT;
     icd_status status = enter_method(c, icd_i_method_find("multilevel"), true, keep);
     s->o.effort = effort;
     return status;
@@ -220,7 +227,7 @@ static icd_status enter_improved(icd_contest *c)
     icd_wgraph own = {0}, *g = s->space.plain ? &s->g : &own;
     layers l = {0};
     int32_t *unit_at = NULL;
-    double deadline = s->budget.deadline, cut_bound = s->stats->start.cut_bound;
+    double cut_bound = s->stats->start.cut_bound;
     if (!wants_improvement(s) || icd_i_contest_optimal(c)) return ICD_OK;
     if (s->o.k_blocks > 0) cut_bound = 0;
     if (!s->space.plain) ICD_TRY(unit_graph(s, &own));
@@ -228,11 +235,8 @@ static icd_status enter_improved(icd_contest *c)
     ICD_TRY(layers_init(s, s->space.units, &l));
     const char *from = c->best.from;
     read_units(s, c->best.old_of_new, unit_at);
-    s->budget.deadline -= 2 * c->judge_s;
-    status = improve(s, g, &l, cut_bound, unit_at);
-    if (icd_i_now() >= s->budget.deadline) atomic_store(&s->budget.over, true);
-    s->budget.deadline = deadline;
-    if (status != ICD_OK) goto done;
+    ICD_TRY(improve(s, g, &l, cut_bound, unit_at));
+    icd_i_budget_over(&s->budget);
     icd_i_space_expand(&s->space, unit_at, c->trial.old_of_new);
     ICD_TRY(icd_i_contest_judge(c, from, false));
 done:
