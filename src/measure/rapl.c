@@ -201,5 +201,5 @@ static bool read_row(void *self, icd_power_row *row, char why[160])
 icd_power_source icd_i_rapl_source(icd_rapl *rapl)
 {
     return (icd_power_source){
-        .read = read_row, .self = rapl, .counts = true, .period_s = .02, .poll_s = .01};
+        .read = read_row, .self = rapl, .counts = true, .period_s = .01, .poll_s = .01};
 }
