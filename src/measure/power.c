@@ -13,7 +13,8 @@ enum {
     RING = 8192,         /* rows between two visits of the caller */
     WINDOW_PERIODS = 10, /* a window is at least this many ticks long */
     IDLE_PERIODS = 6,
-    EDGE_PERIODS = 2 /* steps before and behind a window */
+    EDGE_PERIODS = 2, /* steps before and behind a window */
+    MISSES_MOST = 3   /* readings in a row that fail before the source is given up */
 };
 static const double SLICE_S = .05; /* between looks at the cancel flag */
 
@@ -25,7 +26,9 @@ typedef struct recorder {
     atomic_bool stop;
     atomic_int used;
     icd_power_row *ring; /* [RING] */
-    char why[160];       /* the first failure */
+    char why[160];       /* of the source's end */
+    int misses;          /* readings in a row that failed */
+    double reading_s;    /* spent in reading so far */
     bool full;
 } recorder;
 
@@ -60,13 +63,15 @@ static void poll_once(recorder *rec)
                          .throttle = -1};
     row.t = from;
     bool ok = rec->source->read(rec->source->self, &row, why);
-    if (!(row.t > from)) row.t = .5 * (from + icd_i_now());
+    double to = icd_i_now();
+    if (!(row.t > from)) row.t = .5 * (from + to);
     pthread_mutex_lock(&rec->lock);
     int used = atomic_load(&rec->used);
-    if (!ok && !rec->why[0]) memcpy(rec->why, why, sizeof why);
-    if (used == RING)
-        rec->full = true;
-    else if (ok) {
+    rec->reading_s += to - from;
+    rec->misses = ok ? 0 : rec->misses + 1;
+    if (rec->misses >= MISSES_MOST && !rec->why[0]) memcpy(rec->why, why, sizeof why);
+    if (ok && used == RING) rec->full = true;
+    if (ok && used < RING) {
         rec->ring[used] = row;
         atomic_store(&rec->used, used + 1);
     }
@@ -96,6 +101,7 @@ static icd_status drain(run *r)
     int used = atomic_exchange(&rec->used, 0);
     memcpy(out->row + out->rows, rec->ring, (size_t)used * sizeof *rec->ring);
     out->rows += used;
+    out->reading_s = rec->reading_s;
     bool failed = rec->why[0] != 0, full = rec->full;
     pthread_mutex_unlock(&rec->lock);
     if (failed) return icd_i_fail(r->ctx, ICD_EMEASURE, "energy", NULL, "%s", rec->why);

@@ -88,12 +88,14 @@ typedef struct icd_power_record {
     icd_power_span *span;
     int64_t spans;
     int64_t capacity[2]; /**< of row, of span */
+    double reading_s;    /**< that the thread spent in reading the source */
     bool counts;
 } icd_power_record;
 
 /**
  * Runs every arm `windows` times, in whole rows of a Williams design (two arms: ABBA),
- * and records the source meanwhile.
+ * and records the source meanwhile. A reading that fails is passed over; the third in a
+ * row ends the run.
  * @return ICD_OK | ICD_EMEASURE the source failed | ICD_ECANCELLED | ICD_ENOMEM | the
  * error of a step
  */

@@ -170,14 +170,22 @@ static json_t *reasons_json(int64_t mask)
     return list;
 }
 
+/* Share of the whole run that the polling thread spent in reading. */
+static double reading_share(const icd_power_record *r)
+{
+    double all = r->spans ? r->span[r->spans - 1].to - r->span[0].from : 0;
+    return all > 0 ? r->reading_s / all : NO_VALUE;
+}
+
 static json_t *detail_json(const icd_power_record *r, int32_t arm, const beside *b)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "windows",
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "windows",
                      windows_json(r, arm), "sm_mhz", mean_json(&b->sm_mhz), "sm_mhz_low",
                      number(b->sm_low), "sm_mhz_high", number(b->sm_high), "mem_mhz",
                      mean_json(&b->mem_mhz), "temp_c", mean_json(&b->celsius),
                      "temp_c_high", number(b->hottest), "busy_pct",
-                     mean_json(&b->busy_pct), "throttle", reasons_json(b->throttle));
+                     mean_json(&b->busy_pct), "throttle", reasons_json(b->throttle),
+                     "reading_share", number(reading_share(r)));
 }
 
 /* A board that was never busy did not run the arm: its energy is not the arm's. */

@@ -112,7 +112,7 @@ static void idle_is_the_mean_of_both_sides(void **state)
 /* A board that takes `watts` from one reading to the next. */
 typedef struct board {
     double watts, joules, t;
-    int64_t reads, fail_at;
+    int64_t reads, fail_at, failures;
 } board;
 
 static bool read_board(void *self, icd_power_row *row, char why[160])
@@ -125,7 +125,9 @@ static bool read_board(void *self, icd_power_row *row, char why[160])
     row->joules = b->joules;
     row->watts = b->watts;
     row->throttle = 0x24;
-    if (++b->reads != b->fail_at) return true;
+    b->reads++;
+    if (!b->fail_at || b->reads < b->fail_at || b->reads >= b->fail_at + b->failures)
+        return true;
     strcpy(why, "the board caught fire");
     return false;
 }
@@ -180,7 +182,7 @@ static void arms_take_turns_and_every_window_is_whole(void **state)
 
 static void a_source_that_fails_ends_the_run(void **state)
 {
-    board b = {.watts = 100, .fail_at = 20};
+    board b = {.watts = 100, .fail_at = 20, .failures = 3};
     icd_power_source source = source_of(&b);
     icd_power_plan plan = {.window_s = .1, .windows = 2};
     icd_power_record r;
@@ -188,6 +190,11 @@ static void a_source_that_fails_ends_the_run(void **state)
     assert_fails(ctx, ICD_EMEASURE, "caught fire",
                  icd_i_power_run(ctx, &source, &plan, BOTH, 1, &r));
     assert_null(r.row);
+    /* Two in a row are passed over. */
+    b = (board){.watts = 100, .fail_at = 20, .failures = 2};
+    assert_ok(ctx, icd_i_power_run(ctx, &source, &plan, BOTH, 1, &r));
+    assert_true(r.reading_s > 0);
+    icd_i_power_record_release(ctx, &r);
 }
 
 static icd_status broken_step(icd_ctx *c, void *self)

@@ -184,6 +184,11 @@ static void the_power_pmu_counts(void **state)
     assert_true(source.read(source.self, &row, why));
     assert_true(row.joules >= 0 && row.joules < 60);
     icd_i_rapl_close(&rapl);
+    icd_i_rapl_open("/no/such/tree", root, &rapl);
+    assert_true(rapl.perf);
+    assert_string_equal(rapl.found, "perf: package of CPU 0");
+    assert_null(rapl.enable);
+    icd_i_rapl_close(&rapl);
 }
 
 static void a_bent_pmu_is_told(void **state)
