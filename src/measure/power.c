@@ -241,7 +241,8 @@ icd_status icd_i_power_run(icd_ctx *ctx, const icd_power_source *source,
     *out = (icd_power_record){.counts = source->counts};
     icd_status status = start(&r);
     if (status != ICD_OK) return status;
-    status = all_windows(&r, plan->windows, arms);
+    int64_t rows = icd_i_design_rows(arms);
+    status = all_windows(&r, (plan->windows + rows - 1) / rows * rows, arms);
     /* A last idle stretch ends with a reading behind it. */
     if (status == ICD_OK) status = pause_s(&r, r.edge_s);
     if (status == ICD_OK) status = drain(&r);

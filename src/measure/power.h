@@ -78,7 +78,7 @@ typedef struct icd_power_plan {
     double window_s; /**< at least; raised to 10 periods of the source */
     double
         idle_s; /**< before, between and behind windows; raised to 6 periods; 0: none */
-    int64_t windows; /**< of each arm */
+    int64_t windows; /**< of each arm, raised to whole Williams designs */
 } icd_power_plan;
 
 /** What was seen; icd_i_power_record_release. */
@@ -93,7 +93,7 @@ typedef struct icd_power_record {
 } icd_power_record;
 
 /**
- * Runs every arm `windows` times, in whole rows of a Williams design (two arms: ABBA),
+ * Runs every arm `windows` times, in whole Williams designs (two arms: ABBA),
  * and records the source meanwhile. A reading that fails is passed over; the third in a
  * row ends the run.
  * @return ICD_OK | ICD_EMEASURE the source failed | ICD_ECANCELLED | ICD_ENOMEM | the
