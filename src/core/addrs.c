@@ -261,10 +261,10 @@ icd_status icd_i_addrs_plans(icd_ctx *ctx, const icd_addrs_linear *linear, int64
     *out = NULL;
     ICD_TRY(check(ctx, linear, count, opts));
     ICD_TRY(ICD_ALLOC(ctx, 1, &s));
-    s->face = (icd_addrs){next, rewind_stream, s};
     s->opts = *opts;
     s->count = count;
     set_defaults(&s->opts);
+    s->face = (icd_addrs){next, rewind_stream, s, s->opts.agents};
     ICD_TRY(fill(ctx, s, linear));
     *out = &s->face;
     s = NULL;

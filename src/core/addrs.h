@@ -22,6 +22,7 @@ typedef struct icd_addrs {
     int64_t (*next)(void *self, icd_addr_run *run, int64_t most);
     void (*rewind)(void *self); /**< begins again: the next inference */
     void *self;
+    int32_t agents; /**< runs name agents 0 to agents - 1; 0: 1 */
 } icd_addrs;
 
 /** One linear of the stream; buffers with the same number are the same memory. */

@@ -17,26 +17,31 @@ typedef enum icd_cache_policy {
 
 /** How a level relates to those above it. */
 typedef enum icd_cache_inclusion {
-    ICD_CACHE_FREE,      /**< neither promised: a miss fills every level */
+    ICD_CACHE_FREE,      /**< nothing is promised: a miss fills every level */
     ICD_CACHE_INCLUSIVE, /**< what leaves this level leaves those above too */
-    ICD_CACHE_VICTIM     /**< holds only what left the level above */
+    ICD_CACHE_VICTIM     /**< holds only what left the level above; not the first level */
 } icd_cache_inclusion;
 
 typedef struct icd_cache_level {
-    int64_t bytes;        /**< of one partition */
-    int32_t line, sector; /**< bytes; a miss brings one sector; sector == line: whole
-                             lines; powers of two, at most 8 sectors a line */
+    int32_t number; /**< 1, 2, 3: how people call it */
+    int64_t bytes;  /**< of one partition */
     int32_t ways;
     int32_t policy;     /**< icd_cache_policy */
     int32_t inclusion;  /**< icd_cache_inclusion */
-    int32_t partitions; /**< last level only: an agent asks its own half (agent %
-                           partitions) first, then the one a line's address belongs to;
-                           both keep a copy. 0, 1: one */
+    int32_t partitions; /**< last level only: an agent asks its own part (agent %
+                           partitions) first, then the one that a line belongs to; both
+                           keep a copy. 0, 1: one */
+    bool hashed;        /**< sets are chosen by a hash of the address, as in large shared
+                           levels; else by its low bits */
 } icd_cache_level;
 
+/** All levels but the last are private to an agent. */
 typedef struct icd_cache_model {
     const char *name, *note; /**< what it stands for and what it leaves out */
-    int32_t levels;          /**< first to last; line sizes all equal */
+    int32_t line, sector; /**< bytes, powers of two; a miss brings one sector; at most 8
+                             sectors a line; sector == line: whole lines */
+    bool write_fetches;   /**< a write that misses reads the rest of its sector first */
+    int32_t levels;       /**< first to last */
     icd_cache_level level[ICD_CACHE_LEVELS];
 } icd_cache_model;
 
@@ -61,14 +66,19 @@ typedef struct icd_cache_totals {
 
 typedef struct icd_cachesim icd_cachesim;
 
-/** Empty caches. @return ICD_OK | ICD_EINVAL sizes that do not fit | ICD_ENOMEM */
-icd_status icd_i_cachesim_new(icd_ctx *ctx, const icd_cache_model *model,
+/**
+ * Empty caches.
+ * @param agents [in] cores or multiprocessors; runs of others wrap around; 0: 1
+ * @return ICD_OK | ICD_EINVAL sizes that do not fit, naming the level | ICD_ENOMEM
+ */
+icd_status icd_i_cachesim_new(icd_ctx *ctx, const icd_cache_model *model, int32_t agents,
                               icd_cachesim **out);
 void icd_i_cachesim_free(icd_ctx *ctx, icd_cachesim *sim);
 
 /**
- * One run of bytes: each sector of it is one access.
- * @cost one line that misses three levels: about 20 ns
+ * One run of bytes: each sector of it is one access. Private levels of several agents are
+ * kept coherent: a write takes a line from the others, a read cleans theirs.
+ * @cost one line that misses three levels: some 30 ns; more agents, more
  */
 void icd_i_cachesim_touch(icd_cachesim *sim, const icd_addr_run *run);
 

@@ -14,9 +14,9 @@ static const icd_meter_kind *const KIND[] = {
     &icd_i_meter_ncu,
     &icd_i_meter_nvml,
     &icd_i_meter_rapl,
-    NULL,
+    &icd_i_meter_cachesim,
 };
-enum { KINDS = sizeof KIND / sizeof KIND[0] - 1 };
+enum { KINDS = sizeof KIND / sizeof KIND[0] };
 
 /* What lies behind icd_readings.memory. */
 typedef struct store {
