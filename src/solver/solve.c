@@ -229,6 +229,7 @@ static icd_status enter_improved(icd_contest *c)
     int32_t *unit_at = NULL;
     double cut_bound = s->stats->start.cut_bound;
     if (!wants_improvement(s) || icd_i_contest_optimal(c)) return ICD_OK;
+    if (icd_i_budget_over(&s->budget)) return ICD_OK;
     if (s->o.k_blocks > 0) cut_bound = 0;
     if (!s->space.plain) ICD_TRY(unit_graph(s, &own));
     ICD_TRY(ICD_ALLOC(s->ctx, s->space.units, &unit_at));
@@ -292,7 +293,8 @@ done:
 /* Of the objective itself, from the best order so far. */
 static icd_status enter_search(icd_contest *c, bool stay)
 {
-    if (c->s->stats->objective == ICD_OBJ_J) return enter_joint(c);
+    bool over = icd_i_budget_over(&c->s->budget);
+    if (c->s->stats->objective == ICD_OBJ_J) return over ? ICD_OK : enter_joint(c);
     if (c->s->stats->objective == ICD_OBJ_T) return enter_touched(c, stay);
     return stay ? ICD_OK : enter_improved(c);
 }

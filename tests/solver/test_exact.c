@@ -7,7 +7,7 @@ typedef struct search {
     const icd_solver_opts *opts;
     int32_t n, granule, granules;
     double w[MOST][MOST], total;
-    int32_t line[MOST], room[MOST];
+    int32_t line[MOST], room[MOST], home[MOST]; /* home: granule in `prev` */
     double best;
 } search;
 
@@ -39,6 +39,15 @@ static double touched(const search *s)
     return fewest > 0 ? sum / fewest : 1;
 }
 
+/* The price of moving. */
+static double fare(const search *s)
+{
+    double moved = 0;
+    if (!s->problem->prev) return 0;
+    for (int32_t i = 0; i < s->n; ++i) moved += s->line[i] != s->home[i];
+    return s->opts->gamma_stab * moved / s->n;
+}
+
 static double value_of(const search *s)
 {
     double cut = 0, cost = 0, inside = 0;
@@ -52,8 +61,9 @@ static double value_of(const search *s)
             inside += far > 0 ? 0 : s->w[i][j];
             cost += far * s->w[i][j];
         }
-    if (s->opts->objective == ICD_OBJ_CUT) return s->total > 0 ? cut / s->total : 0;
-    return s->total > 0 ? joint(s, cost, inside) : 0;
+    if (s->opts->objective == ICD_OBJ_CUT)
+        return (s->total > 0 ? cut / s->total : 0) + fare(s);
+    return (s->total > 0 ? joint(s, cost, inside) : 0) + fare(s);
 }
 
 /* Every division into granules, and all orders of the granules. */
@@ -86,6 +96,8 @@ static double brute_force(const icd_problem *problem, const icd_solver_opts *opt
             s.w[i][w->col[k]] = (double)w->val[k];
             s.total += (double)w->val[k] / 2;
         }
+    for (int32_t k = 0; problem->prev && k < s.n; ++k)
+        s.home[problem->prev->old_of_new[k]] = k / s.granule;
     divide(&s, 0);
     return s.best;
 }
@@ -118,7 +130,13 @@ static bool misses(icd_ctx *ctx, int c, icd_rng *rng)
     icd_problem problem = {.w = w, .sets = sets};
     icd_solver_opts opts = solver_defaults();
     icd_solver_stats stats;
-    icd_perm *perm = NULL;
+    icd_perm *perm = NULL, *prev = NULL;
+    if (c % 5 == 0) {
+        assert_ok(ctx, icd_perm_identity(ctx, n, w->frame, &prev));
+        icd_i_rng_shuffle(rng, prev->old_of_new, n);
+        problem.prev = prev;
+        opts.gamma_stab = 0.3;
+    }
     opts.objective = OBJECTIVE[c % 3];
     opts.granule = 2 + c / 3 % 3;
     opts.effort = ICD_EFFORT_HIGH;
@@ -129,12 +147,15 @@ static bool misses(icd_ctx *ctx, int c, icd_rng *rng)
     double found = opts.objective == ICD_OBJ_T   ? stats.score.T
                    : opts.objective == ICD_OBJ_J ? stats.score.J
                                                  : stats.score.cut;
+    if (prev && opts.objective == ICD_OBJ_CUT)
+        found += opts.gamma_stab * stats.score.R_stab;
     double best = brute_force(&problem, &opts);
     bool missed = fabs(found - best) > 1e-7;
     if (missed)
         print_message("case %d: n %d, g %d, objective %d: found %g, best %g\n", c, (int)n,
                       opts.granule, opts.objective, found, best);
     icd_perm_free(ctx, perm);
+    icd_perm_free(ctx, prev);
     icd_access_free(ctx, sets);
     icd_csr_free(ctx, w);
     return missed;
