@@ -208,11 +208,13 @@ static json_t *number(double x)
 static json_t *group_json(const group *g)
 {
     double rate = g->sectors > 0 ? g->hits / g->sectors : NO_VALUE;
-    return json_pack("{s:s%,s:I,s:o,s:o,s:o,s:o}", "name", g->name, strlen(g->name),
-                     "launches", (json_int_t)g->launches, "l2_hit_pct", number(rate),
-                     "l2_read_bytes", number(g->bytes[ICD_NCU_L2_READ]),
-                     "dram_read_bytes", number(g->bytes[ICD_NCU_DRAM_READ]),
-                     "dram_write_bytes", number(g->bytes[ICD_NCU_DRAM_WRITE]));
+    json_t *name = json_string(g->name);
+    if (!name) name = json_string("(a name that is not UTF-8)");
+    return json_pack("{s:o,s:I,s:o,s:o,s:o,s:o}", "name", name, "launches",
+                     (json_int_t)g->launches, "l2_hit_pct", number(rate), "l2_read_bytes",
+                     number(g->bytes[ICD_NCU_L2_READ]), "dram_read_bytes",
+                     number(g->bytes[ICD_NCU_DRAM_READ]), "dram_write_bytes",
+                     number(g->bytes[ICD_NCU_DRAM_WRITE]));
 }
 
 icd_status icd_i_ncu_kernels(icd_ctx *ctx, const icd_ncu_table *t,
