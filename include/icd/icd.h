@@ -8,6 +8,7 @@
 #include <icd/access.h>
 #include <icd/adapters.h>
 #include <icd/calibrate.h>
+#include <icd/cocluster.h>
 #include <icd/compare.h>
 #include <icd/config.h>
 #include <icd/constraint.h>

@@ -1,9 +1,6 @@
-#include "support.h"
+#include "hyper_support.h"
 
 #include "base/clock.h"
-#include "base/mem.h"
-#include "base/rng.h"
-#include "solver/hyper.h"
 #include "solver/hyper_anneal.h"
 
 #include <math.h>
@@ -21,51 +18,11 @@ static icd_ctx *make_ctx(int32_t threads)
     return ctx;
 }
 
-/* Each event draws a topic; its indices are i % topics == topic with chance `in`, others
- * `out`. */
-static icd_access *random_sets(icd_ctx *ctx, int64_t n, int64_t events, int32_t topics,
-                               double in, double out, bool weighted, uint64_t seed)
-{
-    icd_access *a = NULL;
-    icd_rng rng;
-    icd_i_rng_init(&rng, seed, 0);
-    assert_ok(ctx, ICD_ALLOC(ctx, 1, &a));
-    assert_ok(ctx, ICD_ALLOC(ctx, events + 1, &a->event_ptr));
-    assert_ok(ctx, ICD_ALLOC(ctx, events * n, &a->index));
-    if (weighted) assert_ok(ctx, ICD_ALLOC(ctx, events, &a->weight));
-    a->n = n;
-    a->events = events;
-    for (int64_t e = 0; e < events; ++e) {
-        int64_t count = a->event_ptr[e], topic = icd_i_rng_below(&rng, topics);
-        for (int64_t i = 0; i < n; ++i)
-            if (icd_i_rng_unit(&rng) < (i % topics == topic ? in : out))
-                a->index[count++] = (int32_t)i;
-        a->event_ptr[e + 1] = count;
-        if (weighted) a->weight[e] = (float)icd_i_rng_below(&rng, 4) * .75f;
-    }
-    return a;
-}
-
-static void shuffled(int32_t *order, int64_t n, uint64_t seed)
-{
-    icd_rng rng;
-    icd_i_rng_init(&rng, seed, 9);
-    for (int64_t k = 0; k < n; ++k) order[k] = (int32_t)k;
-    icd_i_rng_shuffle(&rng, order, n);
-}
-
 static void assert_bijection(icd_ctx *ctx, const int32_t *order, int64_t n)
 {
     icd_perm *p = NULL;
     assert_ok(ctx, icd_perm_from_array(ctx, order, n, 0, "test", &p));
     icd_perm_free(ctx, p);
-}
-
-static double touched(icd_ctx *ctx, const icd_access *a, int32_t g, const int32_t *order)
-{
-    double t = -1;
-    assert_ok(ctx, icd_i_hyper_touched(ctx, a, g, order, &t));
-    return t;
 }
 
 static void test_touched_by_hand(void **state)
@@ -260,6 +217,36 @@ static void test_frozen_indices_stay(void **state)
     icd_ctx_free(ctx);
 }
 
+/* Many events of topics: the softness used is told, and 1 is kept to. */
+static void test_softness_is_told(void **state)
+{
+    (void)state;
+    icd_ctx *ctx = make_ctx(2);
+    int32_t order[24];
+    icd_hyper_stats stats;
+    icd_access *a = random_sets(ctx, 24, 400, 6, .6, .1, false, SEED);
+    icd_hyper_params p = {
+        .granule = 4, .effort = ICD_EFFORT_DEFAULT, .refine_steps = 1, .softness = 1};
+    shuffled(order, 24, 1);
+    refine(ctx, a, p, order, &stats);
+    assert_true(stats.softness == 1);
+    double exact = stats.touched;
+    for (int32_t i = 0; i < 24; ++i) /* no single swap betters an exact order */
+        for (int32_t j = 0; j < i; ++j) {
+            int32_t other[24];
+            memcpy(other, order, sizeof other);
+            other[i] = order[j];
+            other[j] = order[i];
+            assert_true(touched(ctx, a, 4, other) >= exact);
+        }
+    p.softness = 0;
+    shuffled(order, 24, 1);
+    refine(ctx, a, p, order, &stats);
+    assert_true(stats.softness >= .5 && stats.softness < 1);
+    icd_access_free(ctx, a);
+    icd_ctx_free(ctx);
+}
+
 static void test_clock_and_cancellation(void **state)
 {
     (void)state;
@@ -407,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_recovers_topics),
         cmocka_unit_test(test_same_bytes_for_any_threads),
         cmocka_unit_test(test_frozen_indices_stay),
+        cmocka_unit_test(test_softness_is_told),
         cmocka_unit_test(test_clock_and_cancellation),
         cmocka_unit_test(test_bad_granule),
         cmocka_unit_test(test_cocluster_finds_blocks),
