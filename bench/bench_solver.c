@@ -1,29 +1,33 @@
-/* bench_solver W.csr.npz [-n REPEATS] [-t THREADS] [-b SECONDS] [-e EFFORT] [METHOD...]
+/* bench_solver W.csr.npz [-n REPEATS] [-t THREADS] [-b SECONDS] [-a ACCESS] [-l LABEL]
+ * METHOD[@low|@default|@high|@trace]...
  *
- * Times methods on one W and prints a line of tab-separated figures for each: medians of
- * the repeats; the order is that of the last one. `ratio` is cut64 relative to METIS
- * nested. */
+ * Solves one W by every method, REPEATS times with another seed each, methods in turn,
+ * and prints a line of tab-separated figures for each solve. With -a the figures include
+ * T of those access sets; METHOD@trace may learn from them too. bench/solver.py takes
+ * the medians. */
+#define _POSIX_C_SOURCE 200809L
 #include <icd/icd.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MOST_REPEATS = 99 };
+#include <time.h>
 
 typedef struct bench {
     icd_ctx *ctx;
     icd_csr *w;
+    icd_access *sets;
+    const char *label;
     icd_solver_opts opts;
-    int repeats;
-    double metis64; /* cut64 of METIS nested; 0: not run yet */
+    double budget_s;
 } bench;
 
-static int by_value(const void *a, const void *b)
+static double cpu_seconds(void)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Weighted means over pairs: |p - q| / n and log2(1 + |p - q|), p and q the slots of the
@@ -46,74 +50,95 @@ static void arrangement(const icd_csr *w, const icd_perm *perm, double *la, doub
     free(pos);
 }
 
-static int fail(bench *b)
+static int fail(bench *b, const char *what)
 {
-    fprintf(stderr, "bench_solver: %s\n", icd_ctx_message(b->ctx));
+    fprintf(stderr, "bench_solver: %s: %s\n", what, icd_ctx_message(b->ctx));
     return 1;
 }
 
-static int run_method(bench *b, const char *method)
+static int print(bench *b, const char *name, int repeat, const icd_perm *perm,
+                 const icd_solver_stats *stats, double cpu_s)
 {
-    double seconds[MOST_REPEATS], la = 0, mloga = 0;
-    icd_perm *perm = NULL;
-    icd_solver_stats stats;
-    icd_problem problem = {.w = b->w};
-    b->opts.method = method;
-    for (int r = 0; r < b->repeats; ++r) {
-        icd_perm_free(b->ctx, perm);
-        if (icd_fit_permutation(b->ctx, &problem, &b->opts, &perm, &stats) != ICD_OK)
-            return fail(b);
-        seconds[r] = stats.elapsed_s;
-    }
-    qsort(seconds, (size_t)b->repeats, sizeof *seconds, by_value);
+    icd_score s;
+    double la = 0, mloga = 0;
+    icd_problem problem = {.w = b->w, .sets = b->sets};
+    icd_solver_opts opts = b->opts;
+    opts.bound = ICD_BOUND_NONE;
+    if (icd_score_perm(b->ctx, &problem, perm, &opts, &s) != ICD_OK) return fail(b, name);
     arrangement(b->w, perm, &la, &mloga);
-    const icd_score *s = &stats.score;
-    if (!strcmp(method, "metis")) b->metis64 = s->cut64;
     printf(
-        "%-12s\t%9.4f\t%9.4f\t%.4f\t%.4f\t%.4f\t%8.4f\t%11.4g\t%.4f\t%7.3f\t%.4f\t%s\n",
-        method, seconds[b->repeats / 2], seconds[0], s->cut16, s->cut64, s->cut128, s->Q,
-        s->C, la, mloga, b->metis64 > 0 ? s->cut64 / b->metis64 : 0,
-        stats.timed_out ? "timed out" : stats.reason);
+        "%s\t%lld\t%lld\t%s\t%d\t%.5f\t%.5f\t%.5f\t%.5f\t%.5f\t%.5f\t%.6g\t%.5f\t%.4f\t",
+        b->label, (long long)b->w->n, (long long)b->w->nnz, name, repeat,
+        stats->elapsed_s, cpu_s, s.cut16, s.cut64, s.cut128, s.Q, s.C, la, mloga);
+    printf("%.5f\t%.5f\t%.5f\t%s\n", b->sets ? s.T : 0, b->sets ? s.touched : 0,
+           stats->start.cut_bound, stats->timed_out ? "timed out" : stats->reason);
     fflush(stdout);
-    icd_perm_free(b->ctx, perm);
     return 0;
 }
 
-static int run_all(bench *b, int argc, char **argv)
+/* "auto@high": the method, and how it is run. */
+static int run_method(bench *b, const char *name, int repeat)
 {
-    int bad = 0;
-    printf("method\tseconds\tfastest\tcut16\tcut64\tcut128\tQ\tC\tLA\tMLogA\tratio\treaso"
-           "n\n");
-    for (int i = 0; i < argc; ++i) bad |= run_method(b, argv[i]);
-    for (int32_t i = 0; argc == 0; ++i) {
-        const char *name = icd_solver_method_name(i);
-        if (!name) break;
-        if (strcmp(name, "frequency") && strcmp(name, "warm")) bad |= run_method(b, name);
-    }
+    char method[32];
+    const char *at = strchr(name, '@');
+    icd_problem problem = {.w = b->w};
+    icd_solver_stats stats;
+    icd_perm *perm = NULL;
+    snprintf(method, sizeof method, "%.*s", (int)(at ? at - name : (int)strlen(name)),
+             name);
+    b->opts.method = method;
+    b->opts.seed = repeat;
+    b->opts.effort = ICD_EFFORT_DEFAULT;
+    b->opts.time_budget_s = 600;
+    if (at && !strcmp(at, "@low")) b->opts.effort = ICD_EFFORT_LOW;
+    if (at && !strcmp(at, "@high")) b->opts.effort = ICD_EFFORT_HIGH;
+    if (at && !strcmp(at, "@high")) b->opts.time_budget_s = b->budget_s;
+    if ((at && !strcmp(at, "@trace")) || !strcmp(method, "frequency"))
+        problem.sets = b->sets;
+    double begin = cpu_seconds();
+    if (icd_fit_permutation(b->ctx, &problem, &b->opts, &perm, &stats) != ICD_OK)
+        return fail(b, name);
+    int bad = print(b, name, repeat, perm, &stats, cpu_seconds() - begin);
+    icd_perm_free(b->ctx, perm);
     return bad;
+}
+
+static int read_all(bench *b, const char *w, const char *sets)
+{
+    if (icd_csr_read(b->ctx, w, &b->w) != ICD_OK) return fail(b, w);
+    if (sets && icd_access_read(b->ctx, sets, NULL, &b->sets) != ICD_OK)
+        return fail(b, sets);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    bench b = {.repeats = 1};
+    bench b = {.label = "W", .budget_s = 10};
     icd_ctx_opts ctx_opts = {.size = sizeof ctx_opts, .threads = 1};
+    const char *sets = NULL;
+    int at = 2, repeats = 1;
     icd_options_init(&icd_solver_table, &b.opts);
-    int at = 2;
     for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
-        if (argv[at][1] == 'n') b.repeats = atoi(argv[at + 1]);
+        if (argv[at][1] == 'n') repeats = atoi(argv[at + 1]);
         if (argv[at][1] == 't') ctx_opts.threads = atoi(argv[at + 1]);
-        if (argv[at][1] == 'b') b.opts.time_budget_s = atof(argv[at + 1]);
-        if (argv[at][1] == 'e') b.opts.effort = atoi(argv[at + 1]);
+        if (argv[at][1] == 'b') b.budget_s = atof(argv[at + 1]);
+        if (argv[at][1] == 'a') sets = argv[at + 1];
+        if (argv[at][1] == 'l') b.label = argv[at + 1];
     }
-    if (argc < 2 || b.repeats < 1 || b.repeats > MOST_REPEATS) {
+    if (at >= argc) {
         fprintf(stderr, "usage: bench_solver W.csr.npz [-n REPEATS] [-t THREADS] "
-                        "[-b SECONDS] [-e 0|1|2] [METHOD...]\n");
+                        "[-b SECONDS] [-a ACCESS] [-l LABEL] METHOD[@EFFORT]...\n");
         return 2;
     }
     b.ctx = icd_ctx_new(&ctx_opts);
-    int bad = icd_csr_read(b.ctx, argv[1], &b.w) == ICD_OK
-                  ? run_all(&b, argc - at, argv + at)
-                  : fail(&b);
+    int bad = read_all(&b, argv[1], sets);
+    if (!bad)
+        printf(
+            "instance\tn\tnnz\tmethod\trepeat\tseconds\tcpu_s\tcut16\tcut64\tcut128\tQ\tC"
+            "\tLA\tMLogA\tT\ttouched\tbound\treason\n");
+    for (int r = 0; r < repeats && !bad; ++r)
+        for (int i = at; i < argc; ++i) bad |= run_method(&b, argv[i], r);
+    icd_access_free(b.ctx, b.sets);
     icd_csr_free(b.ctx, b.w);
     icd_ctx_free(b.ctx);
     return bad;

@@ -89,9 +89,9 @@ static void cut_cells(exact *x)
     int32_t block[MOST];
     icd_i_quality_blocks(&x->s->o, x->n, block);
     for (int32_t slot = 0; slot < x->n; ++slot) {
-        cell *last = &x->cell[x->cells - 1];
+        cell *last = x->cells ? &x->cell[x->cells - 1] : NULL;
         int32_t granule = slot / x->s->o.granule;
-        if (!x->cells || last->granule != granule || last->block != block[slot])
+        if (!last || last->granule != granule || last->block != block[slot])
             x->cell[x->cells++] = (cell){granule, block[slot], 1, slot, 0};
         else
             last->room++;

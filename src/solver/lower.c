@@ -8,6 +8,7 @@
 
 enum {
     SWEEPS = 4,
+    HURRY_ABOVE = 1 << 16, /* entries */
     CHECK_EVERY = 1 << 16, /* indices between two looks at the clock */
     SPECTRAL_AUTO = 256,   /* indices up to which three dense spectra cost milliseconds */
     SPECTRAL_MOST = 4096   /* 128 MB */
@@ -23,6 +24,7 @@ typedef struct lower {
     icd_budget *budget;
     const icd_csr *w;
     int32_t n, g;
+    bool hurried;    /* one sweep must do: a solve takes little longer than this */
     int64_t longest; /* row */
     double total;    /* weight of all pairs */
     double *degree;  /* of an index */
@@ -121,10 +123,10 @@ static void start_at_half(lower *b)
 static double degree_bound(lower *b)
 {
     double least = b->total;
-    for (int start = 0; start < 2 && b->longest >= b->g; ++start) {
+    for (int start = b->hurried; start < 2 && b->longest >= b->g; ++start) {
         for (int32_t v = 0; v < b->n; ++v) b->price[v] = 0;
         if (start == 1) start_at_half(b);
-        for (int sweep = 0; sweep < SWEEPS; ++sweep) sweep_prices(b);
+        for (int sweep = 0; sweep < (b->hurried ? 1 : SWEEPS); ++sweep) sweep_prices(b);
         double kept = kept_at_most(b);
         if (kept < least) least = kept;
     }
@@ -269,6 +271,8 @@ static icd_status cut_bound(icd_ctx *ctx, const icd_csr *w, const icd_solver_opt
     double best = 0, other = 0;
     lower b = {ctx, budget, .w = w, .n = (int32_t)w->n, .g = o->granule};
     if (w->n <= o->granule) return ICD_OK;
+    b.hurried =
+        o->bound == ICD_BOUND_AUTO && o->effort < ICD_EFFORT_HIGH && w->nnz > HURRY_ABOVE;
     ICD_TRY(lower_init(&b));
     if (!(b.total > 0)) goto done;
     best = degree_bound(&b);

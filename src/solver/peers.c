@@ -17,9 +17,11 @@ _Static_assert(sizeof(idx_t) == sizeof(int32_t), "METIS with 32-bit indices");
 _Static_assert(sizeof(SCOTCH_Num) == sizeof(int32_t), "SCOTCH with 32-bit indices");
 #endif
 
+enum { SEEDS = 1 << 30 };
+
 /* A graph as both libraries want it. */
 typedef struct peer_graph {
-    int32_t n;
+    int32_t n, seed;
     int32_t *ptr, *adj, *weight;
 } peer_graph;
 
@@ -90,6 +92,7 @@ static icd_status nesting_init(nesting *t)
     int32_t n = t->s->g.n;
     int64_t nnz = t->s->g.ptr[n];
     ICD_TRY(peer_alloc(ctx, n, nnz, &t->peer));
+    t->peer.seed = (int32_t)(t->s->o.seed % SEEDS);
     ICD_TRY(ICD_ALLOC(ctx, n + (int64_t)1, &t->ptr));
     ICD_TRY(ICD_ALLOC(ctx, nnz, &t->edge));
     ICD_TRY(ICD_ALLOC(ctx, n, &t->local));
@@ -178,7 +181,7 @@ static icd_status metis(icd_ctx *ctx, peer_graph *g, int32_t parts, int32_t *par
 {
     idx_t n = g->n, constraints = 1, cut = 0, options[METIS_NOPTIONS];
     METIS_SetDefaultOptions(options);
-    options[METIS_OPTION_SEED] = METIS_SEED;
+    options[METIS_OPTION_SEED] = METIS_SEED + g->seed;
     options[METIS_OPTION_UFACTOR] = kway ? 30 : 1;
     int rc = (kway ? METIS_PartGraphKway : METIS_PartGraphRecursive)(
         &n, &constraints, g->ptr, g->adj, NULL, NULL, g->weight, &parts, NULL, NULL,
@@ -217,6 +220,7 @@ static icd_status scotch(icd_ctx *ctx, peer_graph *g, int32_t parts, int32_t *pa
 {
     SCOTCH_Graph graph;
     SCOTCH_Strat strategy;
+    SCOTCH_randomSeed(g->seed + 1);
     SCOTCH_randomReset();
     int rc = SCOTCH_graphInit(&graph) || SCOTCH_stratInit(&strategy);
     rc = rc || SCOTCH_graphBuild(&graph, 0, g->n, g->ptr, NULL, NULL, NULL, g->ptr[g->n],
