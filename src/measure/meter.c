@@ -14,6 +14,7 @@ static const icd_meter_kind *const KIND[] = {
     &icd_i_meter_ncu,
     &icd_i_meter_nvml,
     &icd_i_meter_rapl,
+    &icd_i_meter_perf,
     &icd_i_meter_cachegrind,
     &icd_i_meter_cachesim,
 };

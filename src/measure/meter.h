@@ -45,7 +45,7 @@ typedef struct icd_meter_kind {
 
 /** Rows that files of their own define. */
 extern const icd_meter_kind icd_i_meter_ncu, icd_i_meter_nvml, icd_i_meter_rapl,
-    icd_i_meter_cachegrind, icd_i_meter_cachesim;
+    icd_i_meter_perf, icd_i_meter_cachegrind, icd_i_meter_cachesim;
 
 struct icd_meter {
     const icd_meter_kind *kind;
