@@ -239,6 +239,7 @@ int main(int argc, char **argv)
         if (argv[at][1] == 't') ctx_opts.threads = atoi(argv[at + 1]);
         if (argv[at][1] == 'g') b.opts.granule = atoi(argv[at + 1]);
         if (argv[at][1] == 's') b.opts.seed = atoi(argv[at + 1]);
+        if (argv[at][1] == 'u') b.opts.bound = atoi(argv[at + 1]);
     }
     if (argc < 2 || b.repeats < 1 || b.repeats > MOST_REPEATS) {
         fprintf(stderr, "usage: bench_speed W.csr.npz [-n REPEATS] [-t THREADS] "

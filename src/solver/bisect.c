@@ -32,7 +32,7 @@ typedef struct multilevel {
 /* Edges hardly shrink on expanders: room for that many copies of the given graph. */
 size_t icd_i_bisect_bytes(int64_t n, int64_t nnz)
 {
-    return 6 * icd_i_wgraph_bytes(n, nnz) + (size_t)n * (REFINE_BYTES + 8) + 65536;
+    return 4 * icd_i_wgraph_bytes(n, nnz) + (size_t)n * (REFINE_BYTES + 8) + 65536;
 }
 
 static int64_t total_size(const icd_wgraph *g)

@@ -1,30 +1,23 @@
 #include "solver/coarsen.h"
 
+/* A cluster bears the number of the node that it began with; at first, every node is one.
+ */
 typedef struct clusters {
     const icd_wgraph *g;
     const int32_t *zone;
     int32_t cap, count;
-    int32_t *map;   /* node -> cluster, -1: none yet */
-    int32_t *size;  /* of clusters */
-    int32_t lonely; /* the cluster that takes nodes without neighbours, -1: none */
+    int32_t *map;    /* node -> cluster */
+    int32_t *size;   /* of clusters */
+    uint8_t *placed; /* node: joined, was joined, or found nobody */
+    int32_t lonely;  /* the cluster that takes nodes without neighbours, -1: none */
 } clusters;
-
-static int32_t size_behind(const clusters *c, int32_t v)
-{
-    return c->map[v] >= 0 ? c->size[c->map[v]] : c->g->size[v];
-}
-
-static void open_cluster(clusters *c, int32_t v)
-{
-    c->map[v] = c->count;
-    c->size[c->count++] = c->g->size[v];
-}
 
 static void join(clusters *c, int32_t v, int32_t u)
 {
-    if (c->map[u] < 0) open_cluster(c, u);
     c->map[v] = c->map[u];
     c->size[c->map[u]] += c->g->size[v];
+    c->placed[u] = 1;
+    c->count--;
 }
 
 /* The heaviest edge for the size of the cluster that it leads to; ratios are compared
@@ -35,7 +28,7 @@ static int32_t best_neighbour(const clusters *c, int32_t v)
     int32_t best = -1, room = c->cap - g->size[v];
     int64_t best_weight = 0, best_size = 1;
     for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
-        int32_t u = g->edge[k].to, size = size_behind(c, u);
+        int32_t u = g->edge[k].to, size = c->size[c->map[u]];
         int64_t weight = g->edge[k].w;
         if (weight * best_size <= best_weight * size || size > room ||
             (c->zone && c->zone[u] != c->zone[v]))
@@ -50,33 +43,29 @@ static int32_t best_neighbour(const clusters *c, int32_t v)
 static void place_lonely(clusters *c, int32_t v)
 {
     int32_t u = c->lonely;
-    if (u >= 0 && size_behind(c, u) + c->g->size[v] <= c->cap &&
-        (!c->zone || c->zone[u] == c->zone[v])) {
+    if (u >= 0 && c->size[u] + c->g->size[v] <= c->cap &&
+        (!c->zone || c->zone[u] == c->zone[v]))
         join(c, v, u);
-    } else {
-        open_cluster(c, v);
+    else
         c->lonely = v;
-    }
 }
 
 static void place(clusters *c, int32_t v)
 {
+    c->placed[v] = 1;
     if (c->g->ptr[v] == c->g->ptr[v + 1]) {
         place_lonely(c, v);
         return;
     }
     int32_t u = best_neighbour(c, v);
-    if (u >= 0)
-        join(c, v, u);
-    else
-        open_cluster(c, v);
+    if (u >= 0) join(c, v, u);
 }
 
 /* Neighbours in the graph were numbered alike; clusters keep that nearness in memory. */
 static void renumber(clusters *c, int32_t n, int32_t *fresh)
 {
     int32_t next = 0;
-    for (int32_t k = 0; k < c->count; ++k) fresh[k] = -1;
+    for (int32_t k = 0; k < n; ++k) fresh[k] = -1;
     for (int32_t v = 0; v < n; ++v) {
         int32_t *id = &fresh[c->map[v]];
         if (*id < 0) *id = next++;
@@ -90,18 +79,20 @@ int32_t icd_i_coarsen(const icd_wgraph *g, const int32_t *zone, int32_t cap, icd
     size_t before = work->used;
     int32_t *visit = icd_i_work_take(work, g->n, sizeof *visit);
     int32_t *size = icd_i_work_take(work, g->n, sizeof *size);
-    clusters c = {g, zone, cap, 0, map, size, -1};
-    if (!visit || !size) {
+    uint8_t *placed = icd_i_work_take(work, g->n, sizeof *placed);
+    clusters c = {g, zone, cap, g->n, map, size, placed, -1};
+    if (!visit || !size || !placed) {
         work->used = before;
         return 0;
     }
     for (int32_t v = 0; v < g->n; ++v) {
-        visit[v] = v;
-        map[v] = -1;
+        visit[v] = map[v] = v;
+        size[v] = g->size[v];
+        placed[v] = 0;
     }
     icd_i_rng_shuffle(rng, visit, g->n);
     for (int32_t i = 0; i < g->n; ++i)
-        if (map[visit[i]] < 0) place(&c, visit[i]);
+        if (!placed[visit[i]]) place(&c, visit[i]);
     renumber(&c, g->n, visit);
     work->used = before;
     return c.count;

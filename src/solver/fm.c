@@ -4,13 +4,22 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { LOCKED = -2 };
+enum {
+    LOCKED = -2,
+    GONE = INT32_MIN, /* a gain that no node has */
+    BLOCK = 64,       /* gains among which the largest is looked for at a time */
+    SCAN = 32,        /* entries of a board that are read in the time of one heap step */
+};
 
-/* One pass: a heap of candidates per side, and the moves made so far. */
+/* One pass: the candidates of each side, and the moves made so far. Candidates are kept
+ * in heaps, or, where a move changes many gains among few nodes, as gains on a board that
+ * is read as a whole. */
 typedef struct fm_pass {
     icd_sides *s;
+    bool scans;
     icd_heap heap[2];
-    int32_t *at; /* shared by both heaps; LOCKED: has moved in this pass */
+    int32_t *board[2]; /* node -> its gain if it may leave that side, else GONE */
+    int32_t *at;       /* shared by both heaps; LOCKED: has moved in this pass */
     int32_t *moved;
     int32_t moves, best_moves;
     int64_t best_cut;
@@ -65,32 +74,84 @@ void icd_i_sides_move(icd_sides *s, int32_t v)
         edge_flipped(s, v, s->g->edge[k]);
 }
 
+static int32_t block_max(const int32_t *a)
+{
+    int32_t most[8];
+    for (int k = 0; k < 8; ++k) most[k] = a[k];
+    for (int i = 8; i < BLOCK; i += 8)
+        for (int k = 0; k < 8; ++k) most[k] = a[i + k] > most[k] ? a[i + k] : most[k];
+    for (int k = 1; k < 8; ++k) most[0] = most[k] > most[0] ? most[k] : most[0];
+    return most[0];
+}
+
+/* The first of the largest; -1: all are gone. A board is filled up to whole blocks. */
+static int32_t best_on_board(const int32_t *a, int32_t n)
+{
+    int32_t best = GONE, at = -1;
+    for (int32_t i = 0; i < n; i += BLOCK) {
+        int32_t most = block_max(a + i);
+        if (most <= best) continue;
+        best = most;
+        at = i;
+    }
+    while (at >= 0 && a[at] != best) at++;
+    return at;
+}
+
+/* The best candidate of a side; -1: none. */
+static int32_t best_of(const fm_pass *p, int side)
+{
+    if (p->scans) return best_on_board(p->board[side], p->s->g->n);
+    return p->heap[side].count ? p->heap[side].node[0] : -1;
+}
+
+static void lock(fm_pass *p, int32_t v)
+{
+    int side = p->s->side[v];
+    if (p->scans)
+        p->board[side][v] = GONE;
+    else if (p->at[v] >= 0)
+        icd_i_heap_remove(&p->heap[side], v);
+    p->at[v] = LOCKED;
+}
+
 /* A heap learns of a changed gain at once; a node that reached the boundary enters it. */
+static void heap_edge(fm_pass *p, int32_t u)
+{
+    icd_sides *s = p->s;
+    if (p->at[u] >= 0)
+        icd_i_heap_moved(&p->heap[s->side[u]], u);
+    else if (p->at[u] == ICD_HEAP_OUT && s->out[u] > 0)
+        icd_i_heap_push(&p->heap[s->side[u]], u);
+}
+
 static void move_in_pass(fm_pass *p, int32_t v)
 {
     icd_sides *s = p->s;
+    const icd_edge *edge = s->g->edge + s->g->ptr[v];
+    int64_t count = s->g->ptr[v + 1] - s->g->ptr[v];
+    lock(p, v);
     flip(s, v);
-    for (int64_t k = s->g->ptr[v]; k < s->g->ptr[v + 1]; ++k) {
-        int32_t u = s->g->edge[k].to;
-        edge_flipped(s, v, s->g->edge[k]);
-        if (p->at[u] >= 0)
-            icd_i_heap_moved(&p->heap[s->side[u]], u);
-        else if (p->at[u] == ICD_HEAP_OUT && s->out[u] > 0)
-            icd_i_heap_push(&p->heap[s->side[u]], u);
+    for (int64_t k = 0; k < count; ++k) {
+        int32_t u = edge[k].to;
+        edge_flipped(s, v, edge[k]);
+        if (!p->scans)
+            heap_edge(p, u);
+        else
+            p->board[s->side[u]][u] = p->at[u] == LOCKED ? GONE : s->gain[u];
     }
-    p->at[v] = LOCKED;
     p->moved[p->moves++] = v;
 }
 
 /* The side that holds too much gives; at the exact target, the one with the better offer.
  */
-static int giving_side(const fm_pass *p)
+static int32_t next_to_move(const fm_pass *p)
 {
-    const icd_heap *h = p->heap;
     int32_t over = p->s->left - p->s->target;
-    if (over != 0) return over > 0 ? 0 : 1;
-    if (!h[0].count || !h[1].count) return h[0].count ? 0 : 1;
-    return h[0].key[h[0].node[0]] >= h[1].key[h[1].node[0]] ? 0 : 1;
+    if (over != 0) return best_of(p, over > 0 ? 0 : 1);
+    int32_t a = best_of(p, 0), b = best_of(p, 1);
+    if (a < 0 || b < 0) return a < 0 ? b : a;
+    return p->s->gain[a] >= p->s->gain[b] ? a : b;
 }
 
 static bool too_heavy(const icd_sides *s, int32_t v)
@@ -120,7 +181,7 @@ static void remember(fm_pass *p)
 static void fill_heaps(fm_pass *p)
 {
     const icd_sides *s = p->s;
-    p->heap[0].count = p->heap[1].count = p->moves = 0;
+    p->heap[0].count = p->heap[1].count = 0;
     bool all = off_target(s) > s->slack; /* nodes inside may have to go as well */
     for (int32_t v = 0; v < s->g->n; ++v) {
         p->at[v] = ICD_HEAP_OUT;
@@ -130,16 +191,36 @@ static void fill_heaps(fm_pass *p)
     icd_i_heap_build(&p->heap[1]);
 }
 
+static int32_t whole_blocks(int32_t n)
+{
+    return (n + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+static void fill_boards(fm_pass *p)
+{
+    const icd_sides *s = p->s;
+    int32_t n = s->g->n, padded = whole_blocks(n);
+    for (int32_t v = 0; v < n; ++v) {
+        p->at[v] = ICD_HEAP_OUT;
+        p->board[s->side[v]][v] = s->gain[v];
+        p->board[!s->side[v]][v] = GONE;
+    }
+    for (int32_t v = n; v < padded; ++v) p->board[0][v] = p->board[1][v] = GONE;
+}
+
 static bool run_pass(fm_pass *p, int32_t patience)
 {
-    fill_heaps(p);
+    p->moves = 0;
+    if (p->scans)
+        fill_boards(p);
+    else
+        fill_heaps(p);
     remember(p);
     while (p->moves - p->best_moves <= patience) {
-        icd_heap *from = &p->heap[giving_side(p)];
-        if (!from->count) break;
-        int32_t v = icd_i_heap_pop(from);
+        int32_t v = next_to_move(p);
+        if (v < 0) break;
         if (too_heavy(p->s, v)) {
-            p->at[v] = LOCKED;
+            lock(p, v);
             continue;
         }
         move_in_pass(p, v);
@@ -152,14 +233,16 @@ static bool run_pass(fm_pass *p, int32_t patience)
 /* Arrays of a pass, in the workspace. */
 static bool pass_init(fm_pass *p, icd_sides *s, icd_work *work)
 {
-    int32_t n = s->g->n;
+    int32_t n = s->g->n, padded = whole_blocks(n);
     *p = (fm_pass){.s = s};
+    p->scans = (int64_t)n * n <= SCAN * s->g->ptr[n];
     p->at = icd_i_work_take(work, n, sizeof *p->at);
     p->moved = icd_i_work_take(work, n, sizeof *p->moved);
-    for (int i = 0; i < 2; ++i)
-        p->heap[i] =
-            (icd_heap){icd_i_work_take(work, n, sizeof(int32_t)), p->at, s->gain, 0};
-    return p->at && p->moved && p->heap[0].node && p->heap[1].node;
+    for (int i = 0; i < 2; ++i) {
+        p->board[i] = icd_i_work_take(work, padded, sizeof(int32_t));
+        p->heap[i] = (icd_heap){p->board[i], p->at, s->gain, 0};
+    }
+    return p->at && p->moved && p->board[0] && p->board[1];
 }
 
 static void check_counts(icd_sides *s)
@@ -191,13 +274,23 @@ int32_t icd_i_fm(icd_sides *s, int32_t passes, int32_t patience, icd_work *work)
     return done;
 }
 
-/* The frontier's best node; where a component is used up, the next node anywhere. */
+/* The frontier's best node; where a component is used up, the next node anywhere. A board
+ * holds the frontier alone: nodes that no edge joins to side 0 have out = 0. */
 static int32_t next_to_grow(fm_pass *p, int32_t *spare)
 {
     const icd_sides *s = p->s;
-    if (p->heap[1].count) return icd_i_heap_pop(&p->heap[1]);
+    int32_t best = best_of(p, 1);
+    if (best >= 0) return best;
     while (*spare < s->g->n && !s->side[*spare]) ++*spare;
     return *spare < s->g->n ? *spare : -1;
+}
+
+static void empty(fm_pass *p)
+{
+    int32_t n = p->s->g->n, padded = whole_blocks(n);
+    for (int32_t v = 0; v < n; ++v) p->at[v] = ICD_HEAP_OUT;
+    for (int32_t v = 0; p->scans && v < padded; ++v)
+        p->board[0][v] = p->board[1][v] = GONE;
 }
 
 void icd_i_sides_grow(icd_sides *s, int32_t seed, icd_work *work)
@@ -207,7 +300,7 @@ void icd_i_sides_grow(icd_sides *s, int32_t seed, icd_work *work)
     for (int32_t v = 0; v < s->g->n; ++v) s->side[v] = 1;
     icd_i_sides_count(s);
     if (pass_init(&p, s, work)) {
-        for (int32_t v = 0; v < s->g->n; ++v) p.at[v] = ICD_HEAP_OUT;
+        empty(&p);
         for (int32_t v = seed, spare = 0; v >= 0 && s->left < s->target;
              v = next_to_grow(&p, &spare))
             move_in_pass(&p, v);

@@ -6,28 +6,44 @@
 
 enum {
     LEVELS = 16,
-    GROWTH = 4, /* a cluster takes that many clusters of the level below */
-    COPIES = 6, /* of the graph that the levels together may fill */
+    GROWTH = 64, /* a cluster takes that many times the slots of one a level below */
     STREAM = 77,
 };
 
 typedef struct tower {
+    icd_ctx *ctx;
     icd_wgraph graph[LEVELS];
     int32_t *map[LEVELS]; /* node -> node of the level above */
     int32_t top;
 } tower;
 
-static bool climb(tower *t, int64_t cap, icd_rng *rng, icd_work *work)
+/* @param good [out] false: there is no level above worth having */
+static icd_status climb(tower *t, int64_t cap, icd_rng *rng, bool *good)
 {
+    icd_status status;
     const icd_wgraph *g = &t->graph[t->top];
-    int32_t *map = icd_i_work_take(work, g->n, sizeof *map);
-    int32_t limit = cap < INT32_MAX ? (int32_t)cap : INT32_MAX;
-    int32_t n = map ? icd_i_coarsen(g, NULL, limit, rng, work, map) : 0;
-    if (n == 0 || n == g->n ||
-        !icd_i_wgraph_contract(g, map, n, work, &t->graph[t->top + 1]))
-        return false;
+    icd_work work = {.size = (size_t)g->n * 3 * sizeof(int32_t) + 64};
+    int32_t *map = NULL, limit = cap < INT32_MAX ? (int32_t)cap : INT32_MAX;
+    ICD_TRY(ICD_ALLOC(t->ctx, (int64_t)work.size, &work.base));
+    ICD_TRY(ICD_ALLOC(t->ctx, g->n, &map));
+    int32_t n = icd_i_coarsen(g, NULL, limit, rng, &work, map);
+    *good = n > 0 && n < g->n;
+    if (!*good) goto done;
+    ICD_TRY(icd_i_wgraph_contract_new(t->ctx, g, map, n, &t->graph[t->top + 1]));
     t->map[t->top++] = map;
-    return true;
+    map = NULL;
+done:
+    icd_i_free(t->ctx, work.base);
+    icd_i_free(t->ctx, map);
+    return status;
+}
+
+static void tower_release(tower *t)
+{
+    for (int32_t level = 0; level <= t->top; ++level) {
+        if (level) icd_i_wgraph_release(t->ctx, &t->graph[level]);
+        icd_i_free(t->ctx, t->map[level]);
+    }
 }
 
 /* The order of a level's nodes from the order of the level above, by counting. */
@@ -52,21 +68,22 @@ icd_status icd_i_sketch(icd_ctx *ctx, const icd_wgraph *g, icd_budget *budget,
 {
     icd_status status;
     icd_rng rng;
-    tower t = {.graph = {*g}};
-    icd_work work = {.size = COPIES * icd_i_wgraph_bytes(g->n, g->ptr[g->n]) + 65536};
+    bool good = true;
+    tower t = {.ctx = ctx, .graph = {*g}};
     int32_t *first = NULL, *scratch = NULL;
-    ICD_TRY(ICD_ALLOC(ctx, (int64_t)work.size, &work.base));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &first));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &scratch));
     icd_i_rng_init(&rng, seed, STREAM);
-    for (int64_t cap = GROWTH; t.top + 1 < LEVELS; cap *= GROWTH)
-        if (icd_i_budget_over(budget) || !climb(&t, cap, &rng, &work)) break;
+    for (int64_t cap = GROWTH; t.top + 1 < LEVELS; cap *= GROWTH) {
+        if (!icd_i_budget_over(budget)) ICD_TRY(climb(&t, cap, &rng, &good));
+        if (icd_i_budget_over(budget) || !good) break;
+    }
     for (int32_t k = 0; k < t.graph[t.top].n; ++k) order[k] = k;
     for (int32_t level = t.top - 1; level >= 0; --level)
         descend(&t, level, first, order, scratch);
 done:
     icd_i_free(ctx, first);
     icd_i_free(ctx, scratch);
-    icd_i_free(ctx, work.base);
+    tower_release(&t);
     return status;
 }

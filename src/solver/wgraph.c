@@ -65,7 +65,7 @@ done:
 
 size_t icd_i_wgraph_bytes(int64_t n, int64_t nnz)
 {
-    return (size_t)n * (sizeof(int64_t) + 4 * sizeof(int32_t)) +
+    return (size_t)n * (sizeof(int64_t) + 5 * sizeof(int32_t)) +
            (size_t)nnz * sizeof(icd_edge) + 128;
 }
 
@@ -133,14 +133,16 @@ static void list_members(const icd_wgraph *g, const int32_t *map, int32_t groups
 /* Where the edge to a group stands in the row in work: at[d] - base, if that is not
  * negative. `base` rises from row to row, so that at[] need not be cleared. */
 typedef struct places {
-    int32_t *at; /* group -> */
+    int32_t *at;     /* group -> */
+    int32_t *weight; /* place -> of the edges found so far; 0 between rows */
     int32_t base, groups;
 } places;
 
-static void places_init(places *p, int32_t *at, int32_t groups)
+/* @param memory [in] 2 groups int32 */
+static void places_init(places *p, int32_t *memory, int32_t groups)
 {
-    *p = (places){at, 1, groups};
-    memset(at, 0, (size_t)groups * sizeof *at);
+    *p = (places){memory, memory + groups, 1, groups};
+    memset(memory, 0, 2 * (size_t)groups * sizeof *memory);
 }
 
 static int64_t row_limit(const icd_wgraph *g, const int32_t *member, int32_t count)
@@ -151,30 +153,43 @@ static int64_t row_limit(const icd_wgraph *g, const int32_t *member, int32_t cou
     return limit;
 }
 
-/* Loops gather in the last place of the row: it is free, for they are edges, too. Whether
- * an edge is the first of its kind is hard to guess; hence no branch. */
+static void write_weights(places *p, icd_edge *row, int32_t length)
+{
+    for (int32_t i = 0; i < length; ++i) {
+        row[i].w = p->weight[i];
+        p->weight[i] = 0;
+    }
+}
+
+/* Loops gather in the last place that a row can have: it is free, for they are edges,
+ * too, and need a group. Whether an edge is the first of its kind is hard to guess; hence
+ * no branch. */
 static int64_t contract_row(const icd_wgraph *g, const int32_t *map,
                             const int32_t *member, int32_t count, places *p,
                             icd_edge *row)
 {
     int32_t length = 0;
     int64_t limit = row_limit(g, member, count);
-    if (p->base > INT32_MAX - limit) places_init(p, p->at, p->groups);
-    int32_t *at = p->at, base = p->base;
-    at[map[member[0]]] = base + (int32_t)limit - 1;
+    int32_t loops = (int32_t)(limit < p->groups ? limit : p->groups) - 1;
+    if (limit == 0) return 0;
+    if (p->base > INT32_MAX - p->groups) places_init(p, p->at, p->groups);
+    int32_t *at = p->at, *weight = p->weight, base = p->base;
+    at[map[member[0]]] = base + loops;
     for (int32_t m = 0; m < count; ++m) {
         int32_t v = member[m];
         for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
             int32_t d = map[g->edge[k].to], place = at[d] - base;
-            bool first = place < 0;
-            place = first ? length : place;
+            int32_t first = -(place < 0); /* a mask */
+            place ^= (place ^ length) & first;
             at[d] = base + place;
-            row[place].w = (first ? 0 : row[place].w) + g->edge[k].w;
             row[place].to = d;
-            length += first;
+            weight[place] += g->edge[k].w;
+            length -= first;
         }
     }
-    p->base += (int32_t)limit;
+    weight[loops] = length > loops ? weight[loops] : 0;
+    write_weights(p, row, length);
+    p->base += length > loops ? length : loops + 1;
     return length;
 }
 
@@ -190,7 +205,7 @@ bool icd_i_wgraph_contract(const icd_wgraph *g, const int32_t *map, int32_t grou
     size_t scratch = work->used;
     int32_t *first = icd_i_work_take(work, groups + 1, sizeof *first);
     int32_t *member = icd_i_work_take(work, g->n, sizeof *member);
-    int32_t *at = icd_i_work_take(work, groups, sizeof *at);
+    int32_t *at = icd_i_work_take(work, 2 * (int64_t)groups, sizeof *at);
     if (!out->ptr || !out->size || !out->edge || !first || !member || !at) {
         work->used = before;
         return false;
@@ -279,10 +294,10 @@ icd_status icd_i_wgraph_contract_new(icd_ctx *ctx, const icd_wgraph *g,
     ICD_TRY(ICD_ALLOC(ctx, groups + (int64_t)1, &first));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &member));
     ICD_TRY(ICD_ALLOC(ctx, groups, &begin));
-    ICD_TRY(ICD_ALLOC(ctx, (int64_t)groups * icd_ctx_threads(ctx), &at));
+    ICD_TRY(ICD_ALLOC(ctx, (int64_t)groups * 2 * icd_ctx_threads(ctx), &at));
     ICD_TRY(ICD_ALLOC(ctx, icd_ctx_threads(ctx), &c.places));
     for (int32_t i = 0; i < icd_ctx_threads(ctx); ++i)
-        places_init(&c.places[i], at + (int64_t)i * groups, groups);
+        places_init(&c.places[i], at + (int64_t)i * 2 * groups, groups);
     ICD_TRY(ICD_ALLOC(ctx, g->ptr[g->n], &c.wide));
     ICD_TRY(ICD_ALLOC(ctx, groups + (int64_t)1, &out->ptr));
     ICD_TRY(ICD_ALLOC(ctx, groups, &out->size));

@@ -166,7 +166,8 @@ static double solve(graph *t, int32_t *order)
     assert_int_equal(reached.at[reached.count], n);
     for (int32_t v = 0; v < n; ++v) assert_in_range(part[v], 0, reached.count - 1);
     for (int32_t k = 1; k < n; ++k) assert_true(part[order[k - 1]] <= part[order[k]]);
-    assert_ok(t->ctx, icd_i_cascade_end(t->ctx, &t->g, &params, &reached, part, order));
+    assert_ok(t->ctx,
+              icd_i_cascade_end(t->ctx, &t->g, &params, &reached, part, order));
     icd_i_bounds_release(t->ctx, &blocks);
     icd_i_bounds_release(t->ctx, &reached);
     free(part);
@@ -248,10 +249,8 @@ static void test_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contract),
-        cmocka_unit_test(test_rename),
-        cmocka_unit_test(test_settle),
-        cmocka_unit_test(test_cascade),
+        cmocka_unit_test(test_contract), cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_settle),   cmocka_unit_test(test_cascade),
         cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
