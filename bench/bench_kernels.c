@@ -1,16 +1,23 @@
-/* OMP_NUM_THREADS=1 bench_kernels [TOKENS]: one thread, every level of this CPU. CPU time
- * of our int8 kernels against the share of live granules, and beside OpenBLAS f32 and
- * oneDNN int8. Arms are interleaved; the fastest of many short bursts is printed,
- * relative to our dense kernel: it is what a machine shared with others still measures
- * well. */
+/* OMP_NUM_THREADS=1 bench_kernels [gemm|sparse|decode|all] [SAMPLES.tsv]: one thread, the
+ * best level of this CPU.
+ *
+ * gemm: our packed dense kernels at the layer shapes of BERT-base and Mamba-2.8B beside
+ * OpenBLAS f32 and oneDNN int8. sparse: time against the share of live granules. decode:
+ * one token, weights that no cache holds, against plain reading of memory.
+ *
+ * Arms take turns; each line tells the fastest and the median CPU time of its samples,
+ * and the ratio of fastest times to the arm it is compared with. SAMPLES.tsv keeps every
+ * sample. */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kernels/linear.h"
+#include "kernels/linear_f32.h"
 
 #include <cblas.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #if ICD_HAVE_DNNL
 #include <oneapi/dnnl/dnnl.h>
@@ -18,53 +25,69 @@
 
 void openblas_set_num_threads(int threads);
 
-enum { BURSTS = 61, MAX_ARMS = 16, VECTOR = 64, GRANULE = 16 };
-static const double BURST_S = 1.5e-3;
+enum { MAX_SAMPLES = 41, MIN_SAMPLES = 5, MAX_ARMS = 16, VECTOR = 64, GRANULE = 16 };
+static const double BURST_S = 1.5e-3, ARM_S = .5;
+
+static icd_ctx *ctx;
+static const icd_kernels *kernels;
+static FILE *samples;
+
+static void check(icd_status status)
+{
+    if (status == ICD_OK) return;
+    fprintf(stderr, "%s\n", icd_ctx_message(ctx));
+    exit(1);
+}
+
+static void *allocate(int64_t count, size_t elem)
+{
+    void *p = NULL;
+    check(icd_i_alloc(ctx, count, elem, &p));
+    return p;
+}
 
 /* One matrix with its input, in every form that an arm reads. */
 typedef struct data {
     int64_t rows, cols, tokens;
     float *wf, *xf, *y, *x_scale, *w_scale;
-    float *tile_f32; /* row blocks of tile_block_f32 */
     int8_t *w, *x;
     int32_t *acc;
+    uint16_t *half;
+    float *panels;
+    void *scratch;
 } data;
 
 typedef struct arm {
-    char name[32];
+    char name[40];
+    int peer; /* the arm it is compared with */
     void (*step)(const struct arm *arm);
     const data *d;
-    const icd_kernels *kernels;
-    icd_packed_linear linear;
     icd_plan *plan;
-    int8_t *packed;
-    int32_t *comp;
-    void *scratch;
+    icd_packed_linear int8;
+    icd_f32_linear f32;
+    void *packed, *second;
     int64_t steps;
-    double seconds[BURSTS];
+    double seconds[MAX_SAMPLES];
 } arm;
 
-static void *allocate(icd_ctx *ctx, int64_t count, size_t elem)
-{
-    void *p = NULL;
-    if (icd_i_alloc(ctx, count, elem, &p) == ICD_OK) return p;
-    fprintf(stderr, "%s\n", icd_ctx_message(ctx));
-    exit(1);
-}
-
-static void step_linear(const arm *a)
-{
-    icd_i_linear_run(a->kernels, &a->linear, a->d->x, a->d->x_scale, a->d->tokens, 0,
-                     a->plan->blocks, a->d->y, a->d->rows, a->scratch);
-}
-
-static void step_f32_tile(const arm *a)
+static void step_int8(const arm *a)
 {
     const data *d = a->d;
-    for (int64_t r = 0; r + VECTOR <= d->rows; r += VECTOR)
-        a->kernels->tile_block_f32(d->xf, d->cols, d->tokens, NULL, NULL, d->cols,
-                                   d->tile_f32 + r * d->cols, d->cols, VECTOR,
-                                   d->y + r * d->tokens);
+    icd_i_linear_run(kernels, &a->int8, d->x, d->x_scale, d->tokens, 0, a->plan->blocks,
+                     d->y, d->rows, d->scratch);
+}
+
+/* With the packing of the activations. */
+static void step_f32(const arm *a)
+{
+    const data *d = a->d;
+    for (int64_t t = 0; t < d->tokens; t += ICD_PANEL) {
+        int64_t n = d->tokens - t < ICD_PANEL ? d->tokens - t : ICD_PANEL;
+        kernels->pack_panel(d->xf + t * d->cols, d->cols, n, NULL, d->cols,
+                            a->plan->slots, d->panels + t * a->plan->slots);
+    }
+    icd_i_f32_run(kernels, &a->f32, d->panels, d->tokens, 0, a->plan->blocks, d->y,
+                  d->rows, d->scratch);
 }
 
 static void step_openblas(const arm *a)
@@ -86,94 +109,126 @@ static void step_dnnl(const arm *a)
 }
 #endif
 
-static data make_data(icd_ctx *ctx, int64_t rows, int64_t cols, int64_t tokens)
+static void fill(data *d)
 {
-    data d = {.rows = rows, .cols = cols, .tokens = tokens};
     icd_rng rng;
     icd_i_rng_init(&rng, 1, 0);
-    d.wf = allocate(ctx, rows * cols, sizeof(float));
-    d.xf = allocate(ctx, tokens * cols, sizeof(float));
-    d.y = allocate(ctx, tokens * rows, sizeof(float));
-    d.tile_f32 = allocate(ctx, rows * cols, sizeof(float));
-    d.x_scale = allocate(ctx, tokens, sizeof(float));
-    d.w_scale = allocate(ctx, rows, sizeof(float));
-    d.w = allocate(ctx, rows * cols, 1);
-    d.x = allocate(ctx, tokens * cols, 1);
-    d.acc = allocate(ctx, tokens * rows, sizeof(int32_t));
-    for (int64_t i = 0; i < rows * cols; i++)
-        d.w[i] = (int8_t)(icd_i_rng_below(&rng, 255) - 127);
-    for (int64_t i = 0; i < tokens * cols; i++)
-        d.x[i] = (int8_t)(icd_i_rng_below(&rng, 255) - 127);
-    for (int64_t i = 0; i < rows * cols; i++) d.wf[i] = d.tile_f32[i] = d.w[i];
-    for (int64_t i = 0; i < tokens * cols; i++) d.xf[i] = d.x[i];
-    for (int64_t i = 0; i < rows; i++) d.w_scale[i] = 1;
-    for (int64_t i = 0; i < tokens; i++) d.x_scale[i] = 1;
+    for (int64_t i = 0; i < d->rows * d->cols; i++) {
+        d->w[i] = (int8_t)(icd_i_rng_below(&rng, 255) - 127);
+        d->wf[i] = d->w[i];
+        d->half[i] = (uint16_t)(0x3F00 + icd_i_rng_below(&rng, 128));
+    }
+    for (int64_t i = 0; i < d->tokens * d->cols; i++) {
+        int32_t value = (int32_t)icd_i_rng_below(&rng, 254) - 127;
+        d->x[i] = (int8_t)(value < 0 ? value : value + 1);
+        d->xf[i] = d->x[i];
+    }
+    for (int64_t i = 0; i < d->rows; i++) d->w_scale[i] = 1;
+    for (int64_t i = 0; i < d->tokens; i++) d->x_scale[i] = 1;
+}
+
+static data make_data(int64_t rows, int64_t cols, int64_t tokens)
+{
+    data d = {.rows = rows, .cols = cols, .tokens = tokens};
+    d.wf = allocate(rows * cols, sizeof(float));
+    d.half = allocate(rows * cols, sizeof(uint16_t));
+    d.w = allocate(rows * cols, 1);
+    d.xf = allocate(tokens * cols, sizeof(float));
+    d.panels = allocate(tokens * (cols + GRANULE), sizeof(float));
+    d.x = allocate(tokens * cols, 1);
+    d.y = allocate(tokens * rows, sizeof(float));
+    d.acc = allocate(tokens * rows, sizeof(int32_t));
+    d.x_scale = allocate(tokens, sizeof(float));
+    d.w_scale = allocate(rows, sizeof(float));
+    d.scratch = allocate(1 << 20, 1);
+    fill(&d);
     return d;
 }
 
-static void free_data(icd_ctx *ctx, data *d)
+static void free_data(data *d)
 {
-    icd_i_free(ctx, d->wf);
-    icd_i_free(ctx, d->xf);
-    icd_i_free(ctx, d->y);
-    icd_i_free(ctx, d->tile_f32);
-    icd_i_free(ctx, d->x_scale);
-    icd_i_free(ctx, d->w_scale);
-    icd_i_free(ctx, d->w);
-    icd_i_free(ctx, d->x);
-    icd_i_free(ctx, d->acc);
+    void *all[] = {d->wf, d->half, d->w,       d->xf,      d->panels, d->x,
+                   d->y,  d->acc,  d->x_scale, d->w_scale, d->scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) icd_i_free(ctx, all[i]);
 }
 
 /* Whole granules survive, each with probability `live`. */
-static icd_mask *random_mask(icd_ctx *ctx, const data *d, double live)
+static icd_mask *random_mask(const data *d, double live)
 {
     icd_rng rng;
     icd_mask *m = NULL;
     icd_i_rng_init(&rng, 2, 0);
-    if (icd_i_mask_new(ctx, d->rows, d->cols, VECTOR, &m) != ICD_OK) exit(1);
+    check(icd_i_mask_new(ctx, d->rows, d->cols, VECTOR, &m));
     for (int64_t b = 0; b < m->blocks; b++)
         for (int64_t c = 0; c < d->cols; c += GRANULE) {
             bool alive = icd_i_rng_unit(&rng) < live;
-            for (int64_t i = c; i < c + GRANULE && alive; i++) icd_i_mask_set(m, b, i);
+            for (int64_t i = c; i < c + GRANULE && i < d->cols && alive; i++)
+                icd_i_mask_set(m, b, i);
         }
     return m;
 }
 
-static void add_linear(icd_ctx *ctx, arm *a, const data *d, const icd_kernels *k,
-                       int32_t kernel, double live)
+static void plan_arm(arm *a, const data *d, int32_t kernel, double live)
 {
-    icd_mask *mask = random_mask(ctx, d, live);
+    icd_mask *mask = live < 1 ? random_mask(d, live) : NULL;
     icd_layout_entry e = {.linear = a->name,
                           .rows = d->rows,
                           .cols = d->cols,
                           .kernel = kernel,
                           .granule = GRANULE,
                           .mask = mask};
-    *a = (arm){.step = step_linear, .d = d, .kernels = k};
-    if (icd_i_plan_new(ctx, &e, VECTOR, &a->plan) != ICD_OK) exit(1);
-    a->packed = allocate(ctx, icd_i_linear_bytes(a->plan), 1);
-    a->comp = allocate(ctx, a->plan->blocks * VECTOR, sizeof *a->comp);
-    a->scratch = allocate(ctx, icd_i_linear_scratch(a->plan), 1);
-    int32_t *column = allocate(ctx, 4 * icd_i_plan_widest(a->plan), sizeof *column);
-    icd_i_linear_pack(a->plan, d->w, column, a->packed, a->comp);
-    a->linear = (icd_packed_linear){a->plan, a->packed, a->comp, d->w_scale, NULL};
-    double share = (double)icd_i_plan_groups(a->plan) * ICD_GROUP * VECTOR /
-                   (double)(d->rows * d->cols);
-    snprintf(a->name, sizeof a->name, "%s %.3f live",
-             kernel == ICD_KERNEL_DENSE  ? "dense"
-             : kernel == ICD_KERNEL_TILE ? "tile"
-                                         : "gather",
-             share);
-    icd_i_free(ctx, column);
+    check(icd_i_plan_new(ctx, &e, VECTOR, &a->plan));
     icd_i_mask_free(ctx, mask);
 }
 
-static void free_arm(icd_ctx *ctx, arm *a)
+static void name_arm(arm *a, const char *type, int32_t kernel)
+{
+    double share = (double)icd_i_plan_groups(a->plan) * ICD_GROUP * VECTOR /
+                   (double)(a->plan->blocks * VECTOR * a->plan->slots);
+    const char *kind = kernel == ICD_KERNEL_DENSE  ? "dense"
+                       : kernel == ICD_KERNEL_TILE ? "tile"
+                                                   : "gather";
+    snprintf(a->name, sizeof a->name, "%s %s %.3f live", type, kind, share);
+}
+
+static void add_int8(arm *a, const data *d, int32_t kernel, double live, int peer)
+{
+    *a = (arm){.name = "int8", .step = step_int8, .d = d, .peer = peer};
+    plan_arm(a, d, kernel, live);
+    int32_t *column = allocate(4 * icd_i_plan_widest(a->plan), sizeof *column);
+    a->packed = allocate(icd_i_linear_bytes(a->plan), 1);
+    a->second = allocate(a->plan->blocks * VECTOR, sizeof(int32_t));
+    icd_i_linear_pack(a->plan, d->w, column, a->packed, a->second);
+    a->int8 = (icd_packed_linear){a->plan, a->packed, a->second, d->w_scale, NULL};
+    name_arm(a, "int8", kernel);
+    icd_i_free(ctx, column);
+}
+
+static void add_f32(arm *a, const data *d, bool half, int32_t kernel, double live,
+                    int peer)
+{
+    *a = (arm){.name = "f32", .step = step_f32, .d = d, .peer = peer};
+    plan_arm(a, d, kernel, live);
+    int64_t channels = 4 * icd_i_plan_groups(a->plan);
+    int32_t *column = allocate(4 * icd_i_plan_widest(a->plan), sizeof *column);
+    a->packed = allocate(channels * VECTOR, half ? sizeof(uint16_t) : sizeof(float));
+    a->second = allocate(channels, sizeof(int32_t));
+    icd_i_f32_channels(a->plan, a->second);
+    if (half)
+        icd_i_bf16_pack(a->plan, d->half, column, a->packed);
+    else
+        icd_i_f32_pack(a->plan, d->wf, column, a->packed);
+    a->f32 = (icd_f32_linear){a->plan, half ? NULL : a->packed, half ? a->packed : NULL,
+                              a->second, NULL};
+    name_arm(a, half ? "bf16" : "f32", kernel);
+    icd_i_free(ctx, column);
+}
+
+static void free_arm(arm *a)
 {
     icd_i_plan_free(ctx, a->plan);
     icd_i_free(ctx, a->packed);
-    icd_i_free(ctx, a->comp);
-    icd_i_free(ctx, a->scratch);
+    icd_i_free(ctx, a->second);
 }
 
 static double cpu_seconds(void)
@@ -196,80 +251,126 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void measure(arm *a, int arms)
+/* As many turns as the slowest arm has time for. */
+static int measure(arm *a, int arms)
 {
+    double slowest = 0;
     for (int i = 0; i < arms; i++) {
         a[i].steps = 1;
-        burst(&a[i]);
-        a[i].steps = 1 + (int64_t)(BURST_S / burst(&a[i]));
+        double once = burst(&a[i]);
+        slowest = once > slowest ? once : slowest;
+        a[i].steps = 1 + (int64_t)(BURST_S / once);
     }
-    for (int r = 0; r < BURSTS; r++)
-        for (int i = 0; i < arms; i++) {
-            a[i].step(&a[i]);
-            a[i].seconds[r] = burst(&a[i]);
-        }
-    for (int i = 0; i < arms; i++) qsort(a[i].seconds, BURSTS, sizeof(double), by_value);
+    int turns = (int)(ARM_S / (slowest + BURST_S));
+    turns = turns < MIN_SAMPLES ? MIN_SAMPLES : turns > MAX_SAMPLES ? MAX_SAMPLES : turns;
+    for (int r = 0; r < turns; r++)
+        for (int i = 0; i < arms; i++) a[i].seconds[r] = burst(&a[i]);
+    return turns;
 }
 
-static void print_arms(const data *d, const arm *a, int arms)
+static void keep_samples(const data *d, const arm *a, int turns)
 {
-    double dense = a[0].seconds[0];
+    for (int r = 0; samples && r < turns; r++)
+        fprintf(samples,
+                "%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%s\t%" PRId64 "\t%d\t%.9f\n",
+                d->rows, d->cols, d->tokens, a->name, a->steps, r, a->seconds[r]);
+}
+
+static void print_arms(const data *d, arm *a, int arms, int turns)
+{
     double macs = (double)(d->rows * d->cols * d->tokens);
-    printf("\n%" PRId64 " x %" PRId64 ", %" PRId64 " tokens\n", d->rows, d->cols,
-           d->tokens);
+    printf("\n%" PRId64 " x %" PRId64 ", %" PRId64 " tokens, %d samples\n", d->rows,
+           d->cols, d->tokens, turns);
+    for (int i = 0; i < arms; i++) {
+        keep_samples(d, &a[i], turns);
+        qsort(a[i].seconds, (size_t)turns, sizeof(double), by_value);
+    }
     for (int i = 0; i < arms; i++) {
         double s = a[i].seconds[0];
-        printf("%-6s %-18s %9.1f us  %6.1f GMAC/s of the whole  x %.3f\n",
-               a[i].kernels ? icd_i_isa_name(a[i].kernels->isa) : "peer", a[i].name,
-               s * 1e6, macs / s * 1e-9, s / dense);
+        printf("%-22s %9.1f us (median %9.1f) %6.1f GMAC/s of the whole", a[i].name,
+               s * 1e6, a[i].seconds[turns / 2] * 1e6, macs / s * 1e-9);
+        if (a[i].peer != i)
+            printf("  time x %.3f of %s", s / a[a[i].peer].seconds[0], a[a[i].peer].name);
+        printf("\n");
     }
     fflush(stdout);
 }
 
-static int make_arms(icd_ctx *ctx, arm *a, const data *d, const icd_kernels *k)
+static void finish(data *d, arm *a, int arms)
 {
-    static const double LIVE[] = {1, .875, .75, .5, .25, .125};
-    static const double CHANNELS[] = {.5, .25};
-    int n = 0;
-    add_linear(ctx, &a[n++], d, k, ICD_KERNEL_DENSE, 1);
-    for (int i = 0; i < 6; i++) add_linear(ctx, &a[n++], d, k, ICD_KERNEL_TILE, LIVE[i]);
-    for (int i = 0; i < 2; i++)
-        add_linear(ctx, &a[n++], d, k, ICD_KERNEL_GATHER, CHANNELS[i]);
-    a[n++] = (arm){.name = "f32 tile, all", .step = step_f32_tile, .d = d, .kernels = k};
-    a[n++] = (arm){.name = "OpenBLAS f32", .step = step_openblas, .d = d};
-#if ICD_HAVE_DNNL
-    a[n++] = (arm){.name = "oneDNN s8s8s32", .step = step_dnnl, .d = d};
-#endif
-    return n;
+    print_arms(d, a, arms, measure(a, arms));
+    for (int i = 0; i < arms; i++) free_arm(&a[i]);
+    free_data(d);
 }
 
-static void bench(icd_ctx *ctx, int64_t rows, int64_t cols, int64_t tokens, icd_isa isa)
+static void bench_gemm(int64_t rows, int64_t cols, int64_t tokens)
 {
     static arm a[MAX_ARMS];
-    data d = make_data(ctx, rows, cols, tokens);
-    int arms = make_arms(ctx, a, &d, icd_i_kernels(isa));
-    measure(a, arms);
-    print_arms(&d, a, arms);
-    for (int i = 0; i < arms; i++) free_arm(ctx, &a[i]);
-    free_data(ctx, &d);
+    data d = make_data(rows, cols, tokens);
+    int n = 0, blas = n++;
+    a[blas] = (arm){.name = "OpenBLAS f32", .step = step_openblas, .d = &d, .peer = blas};
+    add_f32(&a[n++], &d, false, ICD_KERNEL_DENSE, 1, blas);
+    add_f32(&a[n++], &d, true, ICD_KERNEL_DENSE, 1, blas);
+    int peer = n;
+#if ICD_HAVE_DNNL
+    a[n++] = (arm){.name = "oneDNN s8s8s32", .step = step_dnnl, .d = &d, .peer = peer};
+#endif
+    add_int8(&a[n++], &d, ICD_KERNEL_DENSE, 1, peer);
+    finish(&d, a, n);
 }
+
+static void bench_sparse(int64_t rows, int64_t cols, int64_t tokens)
+{
+    static const double LIVE[] = {1, .75, .5, .25}, CHANNELS[] = {.5, .25};
+    static arm a[MAX_ARMS];
+    data d = make_data(rows, cols, tokens);
+    int n = 0;
+    add_int8(&a[n++], &d, ICD_KERNEL_DENSE, 1, 0);
+    for (int i = 0; i < 4; i++) add_int8(&a[n++], &d, ICD_KERNEL_TILE, LIVE[i], 0);
+    for (int i = 0; i < 2; i++) add_int8(&a[n++], &d, ICD_KERNEL_GATHER, CHANNELS[i], 0);
+    int dense = n;
+    add_f32(&a[n++], &d, false, ICD_KERNEL_DENSE, 1, dense);
+    for (int i = 0; i < 4; i++)
+        add_f32(&a[n++], &d, false, ICD_KERNEL_TILE, LIVE[i], dense);
+    for (int i = 0; i < 2; i++)
+        add_f32(&a[n++], &d, false, ICD_KERNEL_GATHER, CHANNELS[i], dense);
+    finish(&d, a, n);
+}
+
+typedef struct shape {
+    int64_t rows, cols;
+} shape;
+
+static bool wanted(int argc, char **argv, const char *family)
+{
+    return argc < 2 || !strcmp(argv[1], "all") || !strcmp(argv[1], family);
+}
+
+/* BERT-base; then Mamba-2.8B: in, out, x and dt projections. */
+static const shape LAYERS[] = {{768, 768},   {3072, 768}, {768, 3072}, {10240, 2560},
+                               {2560, 5120}, {192, 5120}, {5120, 160}};
+static const shape SPARSE[] = {{1536, 384}, {512, 1536}, {3072, 768}, {768, 3072}};
+static const int64_t TOKENS[] = {32, 128, 512};
 
 int main(int argc, char **argv)
 {
-    static const int64_t SHAPE[][2] = {{1536, 384}, {384, 1536}, {1536, 512},
-                                       {512, 1536}, {3072, 768}, {768, 3072}};
     char model[128];
     openblas_set_num_threads(1);
-    icd_ctx *ctx = icd_ctx_new(NULL);
+    ctx = icd_ctx_new(NULL);
+    kernels = icd_i_kernels(icd_i_cpu_best());
+    samples = argc > 2 ? fopen(argv[2], "w") : NULL;
+    if (samples) fprintf(samples, "rows\tcols\ttokens\tarm\tsteps\tsample\tseconds\n");
     icd_i_cpu_model(model, sizeof model);
-    printf("%s, one thread, V = %d, live granules of %d\n", model, VECTOR, GRANULE);
-    for (int isa = ICD_ISA_AVX2; isa < ICD_ISA_COUNT; isa++) {
-        if (!icd_i_cpu_has((icd_isa)isa) || (int)icd_i_kernels((icd_isa)isa)->isa != isa)
-            continue;
-        for (size_t i = 0; i < sizeof SHAPE / sizeof *SHAPE; i++)
-            bench(ctx, SHAPE[i][0], SHAPE[i][1], argc > 1 ? atoll(argv[1]) : 96,
-                  (icd_isa)isa);
-    }
+    printf("%s, %s, one thread, V = %d, live granules of %d\n", model,
+           icd_i_isa_name(kernels->isa), VECTOR, GRANULE);
+    for (size_t i = 0; wanted(argc, argv, "gemm") && i < sizeof LAYERS / sizeof *LAYERS;
+         i++)
+        for (size_t t = 0; t < sizeof TOKENS / sizeof *TOKENS; t++)
+            bench_gemm(LAYERS[i].rows, LAYERS[i].cols, TOKENS[t]);
+    for (size_t i = 0; wanted(argc, argv, "sparse") && i < sizeof SPARSE / sizeof *SPARSE;
+         i++)
+        bench_sparse(SPARSE[i].rows, SPARSE[i].cols, 96);
+    if (samples) fclose(samples);
     icd_ctx_free(ctx);
     return 0;
 }

@@ -25,18 +25,24 @@ static void int8_lines_hold_16_rows_of_4_channels(void **state)
     }
 }
 
-static void f32_lines_hold_the_rows_of_a_channel(void **state)
+static void f32_panels_hold_16_rows_of_a_channel(void **state)
 {
     float w[ROWS * COLS], out[4 * GROUPS * VECTOR];
+    uint16_t half[ROWS * COLS], packed[4 * GROUPS * VECTOR];
     icd_rng rng;
     (void)state;
     icd_i_rng_init(&rng, 61, 0);
     fill_f32(&rng, w, ROWS * COLS);
+    for (int i = 0; i < ROWS * COLS; i++)
+        half[i] = (uint16_t)icd_i_rng_below(&rng, 65536);
     icd_i_pack_block_f32(w, COLS, ROWS, COLUMN, 4 * GROUPS, VECTOR, out);
+    icd_i_pack_block_bf16(half, COLS, ROWS, COLUMN, 4 * GROUPS, VECTOR, packed);
     for (int r = 0; r < VECTOR; r++)
         for (int k = 0; k < 4 * GROUPS; k++) {
-            float expected = r < ROWS && COLUMN[k] >= 0 ? w[r * COLS + COLUMN[k]] : 0;
-            assert_true(out[k * VECTOR + r] == expected);
+            bool there = r < ROWS && COLUMN[k] >= 0;
+            int at = (r / 16 * 4 * GROUPS + k) * 16 + r % 16;
+            assert_true(out[at] == (there ? w[r * COLS + COLUMN[k]] : 0));
+            assert_int_equal(packed[at], there ? half[r * COLS + COLUMN[k]] : 0);
         }
 }
 
@@ -54,7 +60,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int8_lines_hold_16_rows_of_4_channels),
-        cmocka_unit_test(f32_lines_hold_the_rows_of_a_channel),
+        cmocka_unit_test(f32_panels_hold_16_rows_of_a_channel),
         cmocka_unit_test(nothing_packs_into_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
