@@ -20,6 +20,7 @@
 #include <icd/graph.h>
 #include <icd/matrix.h>
 #include <icd/measure.h>
+#include <icd/meter.h>
 #include <icd/metric.h>
 #include <icd/model.h>
 #include <icd/nm.h>

@@ -158,6 +158,16 @@ const icd_metric *icd_readings_find(const icd_readings *readings, const char *na
 icd_status icd_readings_write(icd_ctx *ctx, const icd_readings *const *readings,
                               int64_t count, const char *path);
 
+/**
+ * What a measurement depends on beside its configuration (processor, GPU, driver,
+ * libraries, clocks, container, state of the sources), as a flat JSON object; null where
+ * the machine does not tell. "machine" is a hash of what stays the same between two runs
+ * that may be compared. No host or user name, no serial number.
+ * @param sources [in] folder whose git commit is told; NULL: none
+ * @param json    [out] icd_mem_free; NULL on error
+ */
+icd_status icd_fingerprint(icd_ctx *ctx, const char *sources, char **json);
+
 /** What observing costs: number of times x unit cost measured on this machine. */
 typedef struct icd_overhead {
     double event_s; /**< one event, delivered and logged */
@@ -174,6 +184,9 @@ icd_status icd_overhead_measure(icd_ctx *ctx, const char *dir, icd_overhead *out
  * `samples`; MODELLED, name "event_overhead" or "clock_overhead", unit "%". */
 icd_metric icd_overhead_events(const icd_overhead *cost, int64_t events, double run_s);
 icd_metric icd_overhead_clock(const icd_overhead *cost, int64_t samples, double run_s);
+
+/** Whether it is as small as promised: events below 1 %, clocks below 5 %. */
+bool icd_overhead_fits(const icd_metric *overhead);
 
 #ifdef __cplusplus
 }

@@ -74,6 +74,11 @@ icd_evidence icd_evidence_metrics(const char *name, const icd_metric *a,
     icd_evidence e = absent(name, unit, more_is_better, missing->reason);
     e.provenance = weaker(a->provenance, b->provenance);
     if (e.provenance == ICD_ABSENT) return e;
+    if (!isfinite(a->high - a->low) || !isfinite(b->high - b->low)) {
+        e.reason = "a value without an interval: it was read once only";
+        e.provenance = ICD_ABSENT;
+        return e;
+    }
     if (relative && !(a->value > 0 && b->value > 0 && a->low > 0 && b->low > 0)) {
         e.reason = "a value or its interval is not positive";
         e.provenance = ICD_ABSENT;

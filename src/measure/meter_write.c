@@ -5,7 +5,7 @@
 
 static json_t *metric_json(const icd_readings *r, const icd_metric *m)
 {
-    bool there = m->provenance != ICD_ABSENT, spread = there && m->high > m->low;
+    bool there = m->provenance != ICD_ABSENT, spread = there && m->high >= m->low;
     return json_pack("{s:s,s:o,s:o,s:o,s:I,s:s,s:s?,s:s}", "unit", m->unit ? m->unit : "",
                      "value", icd_i_meter_real(there ? m->value : NAN), "low",
                      icd_i_meter_real(spread ? m->low : NAN), "high",
