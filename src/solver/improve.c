@@ -21,6 +21,7 @@ static const double ARM[ARMS] = {1, 1 / 1.6, 1.6};
 static const double WARMTH = 0.14; /* first temperature, by the root of the mean degree */
 static const double COOLING = 6;   /* first by last temperature */
 static const double LONGER = 1.3;  /* a longer search may start hotter than the trials */
+static const double SHORTER = 0.35; /* a few offers must start colder */
 
 /* A region of the graph that is annealed by itself. */
 typedef struct window {
@@ -434,6 +435,7 @@ icd_status icd_i_improve(icd_ctx *ctx, const icd_wgraph *g,
                          int64_t *passes)
 {
     icd_status status = ICD_OK;
+    int64_t reached;
     improving m = {.ctx = ctx, .g = g, .p = params, .order = order, .passes = passes};
     if (g->n < 2 || params->blocks->count < 2 || g->ptr[g->n] == 0) return ICD_OK;
     if (icd_i_now() >= params->until || icd_i_budget_over(params->budget)) return ICD_OK;
@@ -445,7 +447,10 @@ icd_status icd_i_improve(icd_ctx *ctx, const icd_wgraph *g,
     icd_i_rng_init(&m.rng, params->seed, 31);
     ICD_TRY(improving_init(&m));
     bool whole = (int64_t)g->n * params->blocks->count <= WHOLE;
-    ICD_TRY(whole ? run_whole(&m) : run_windows(&m));
+    if (params->offers > 0)
+        ICD_TRY(anneal_whole(&m, SHORTER * m.hot, params->offers, &reached));
+    else
+        ICD_TRY(whole ? run_whole(&m) : run_windows(&m));
     icd_i_watch_tell(&m.watch, m.cut);
 done:
     improving_release(&m);

@@ -17,6 +17,7 @@ typedef struct icd_improve_params {
     double begin,
         end;       /**< of the whole plan, on the clock of icd_i_now(): for progress */
     double until;  /**< when this search ends */
+    double offers; /**< to a node, then it ends, clock or not; 0: follow the clock */
     double enough; /**< share of the weight at which the cut cannot fall further */
     uint64_t seed;
 } icd_improve_params;
@@ -24,6 +25,7 @@ typedef struct icd_improve_params {
 /**
  * @param order [in/out] node at slot; the cut between blocks never rises
  * @cost the time until `until`, less once `enough` is met; memory O(nnz + n)
+ * @det  with `offers`, unless the time ends first: a function of the arguments
  */
 icd_status icd_i_improve(icd_ctx *ctx, const icd_wgraph *g,
                          const icd_improve_params *params, int32_t *order,

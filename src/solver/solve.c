@@ -12,13 +12,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Graphs that are polished by default, by their entries: smaller ones were annealed when
+ * they were divided, and larger ones would take too long. */
+enum { POLISH_LEAST = 1 << 13, POLISH_MOST = 1 << 17, POLISH_OFFERS = 8 };
 static const char PREVIOUS[] = "the previous order", AS_IT_WAS[] = "the order as it was",
                   WARM[] = "the previous order, refined";
-
-static bool wants_improvement(const icd_solve *s)
-{
-    return s->o.effort == ICD_EFFORT_HIGH && s->has_graph;
-}
 
 /* The last judging takes place when the search is over. */
 static void reserve(icd_solve *s, double judge_s)
@@ -220,6 +218,37 @@ done:
     return status;
 }
 
+/* A short and cold annealing where it takes milliseconds: the same for every clock. */
+static icd_status polish(icd_solve *s, const icd_wgraph *g, const layers *l,
+                         int32_t *unit_at)
+{
+    icd_status status;
+    icd_improve_params params = {.zones = &l->slices,
+                                 .blocks = &l->granules,
+                                 .frozen = s->space.plain ? NULL : s->space.frozen,
+                                 .budget = &s->budget,
+                                 .until = s->budget.deadline,
+                                 .offers = POLISH_OFFERS,
+                                 .seed = (uint64_t)s->o.seed};
+    ICD_TRY(icd_i_improve(s->ctx, g, &params, unit_at, &s->stats->iters));
+    params.zones = &l->granules;
+    params.blocks = &l->quarters;
+    ICD_TRY(icd_i_improve(s->ctx, g, &params, unit_at, &s->stats->iters));
+done:
+    return status;
+}
+
+static bool wants_improvement(icd_contest *c)
+{
+    icd_solve *s = c->s;
+    if (!s->has_graph || icd_i_contest_optimal(c) || icd_i_budget_over(&s->budget))
+        return false;
+    int64_t entries = s->g.ptr[s->n];
+    if (s->o.effort == ICD_EFFORT_DEFAULT)
+        return entries >= POLISH_LEAST && entries <= POLISH_MOST;
+    return s->o.effort == ICD_EFFORT_HIGH;
+}
+
 static icd_status enter_improved(icd_contest *c)
 {
     icd_status status = ICD_OK;
@@ -228,15 +257,17 @@ static icd_status enter_improved(icd_contest *c)
     layers l = {0};
     int32_t *unit_at = NULL;
     double cut_bound = s->stats->start.cut_bound;
-    if (!wants_improvement(s) || icd_i_contest_optimal(c)) return ICD_OK;
-    if (icd_i_budget_over(&s->budget)) return ICD_OK;
+    if (!wants_improvement(c)) return ICD_OK;
     if (s->o.k_blocks > 0) cut_bound = 0;
     if (!s->space.plain) ICD_TRY(unit_graph(s, &own));
     ICD_TRY(ICD_ALLOC(s->ctx, s->space.units, &unit_at));
     ICD_TRY(layers_init(s, s->space.units, &l));
     const char *from = c->best.from;
     read_units(s, c->best.old_of_new, unit_at);
-    ICD_TRY(improve(s, g, &l, cut_bound, unit_at));
+    if (s->o.effort == ICD_EFFORT_HIGH)
+        ICD_TRY(improve(s, g, &l, cut_bound, unit_at));
+    else
+        ICD_TRY(polish(s, g, &l, unit_at));
     icd_i_budget_over(&s->budget);
     icd_i_space_expand(&s->space, unit_at, c->trial.old_of_new);
     ICD_TRY(icd_i_contest_judge(c, from, false));
