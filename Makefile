@@ -5,10 +5,10 @@ BUILD  := build/$(PRESET)
 ICD    := $(BUILD)/icd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model build demo test check bench fmt lint fuzz clean
+.PHONY: help setup model build demo test check bench bench-solver fmt lint fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what the build needs (apt as root; otherwise print the one line to run)
 	@tools/setup.sh
@@ -30,6 +30,9 @@ check: lint test ## lint, then all tests
 
 bench: build ## benchmarks beside their peers; raw output in bench/results/
 	@bench/run.sh $(BUILD)
+
+bench-solver: build ## the solver beside METIS and SCOTCH: table, raw figures, plots in bench/results/
+	@/usr/bin/python3 bench/solver.py $(BUILD)/bench/bench_solver $(BUILD)/bench-instances bench/results
 
 fmt: setup ## format the C code
 	@tools/format.sh fix
