@@ -20,7 +20,7 @@ ALLOWED = {
 }
 # Public headers that belong to a stage; a stage may include its own and those of lower layers.
 OWNER = {
-    "ctx.h": "base", "status.h": "base", "options.h": "base",
+    "ctx.h": "base", "status.h": "base", "options.h": "base", "device.h": "base",
     "graph.h": "graph", "solver.h": "solver", "nm.h": "solver", "adapters.h": "adapters",
     "runner.h": "runner", "measure.h": "measure", "report.h": "report", "model.h": "model",
     "tokenizer.h": "model", "config.h": "runtime", "doctor.h": "runtime", "run.h": "runtime",

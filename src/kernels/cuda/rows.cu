@@ -1,0 +1,106 @@
+/* Passes over rows: norms and activation functions, which write the input of the next
+ * product in its type and local order while the row is in shared memory. */
+#include "kernels/cuda/lang.h"
+
+struct row_view {
+    float *v;    /* the row */
+    float *room; /* 32 floats */
+    int64_t t;
+};
+
+ICD_INLINE float read_value(const icd_gpu_rows &p, int64_t t, int i)
+{
+    float v = p.y ? from_bf16(p.y[t * p.ldy + i]) : 0;
+    switch (p.op) {
+        case ICD_GPU_LAYER_NORM: return v + p.x[t * p.n + i];
+        case ICD_GPU_RMS_NORM: return p.x[t * p.n + i] += v;
+        case ICD_GPU_ROW_GELU: return gelu(v);
+        case ICD_GPU_ROW_RELU: return v > 0 || isnan(v) ? v : 0;
+        case ICD_GPU_MUL_SILU: return v * silu(from_bf16(p.gate[t * p.ld_gate + i]));
+        default: return v;
+    }
+}
+
+ICD_INLINE float mean_of(const icd_gpu_rows &p, const row_view &row)
+{
+    float sum = 0;
+    for (int i = thread_id(); i < p.n; i += ICD_GPU_ROWS) sum += row.v[i];
+    return block_sum(sum, row.room, ICD_GPU_ROWS) / (float)p.n;
+}
+
+ICD_INLINE float spread_of(const icd_gpu_rows &p, const row_view &row, float mean)
+{
+    float sum = 0;
+    for (int i = thread_id(); i < p.n; i += ICD_GPU_ROWS)
+        sum += (row.v[i] - mean) * (row.v[i] - mean);
+    return rsqrtf(block_sum(sum, row.room, ICD_GPU_ROWS) / (float)p.n + p.eps);
+}
+
+ICD_INLINE void normalise(const icd_gpu_rows &p, const row_view &row)
+{
+    bool layer = p.op == ICD_GPU_LAYER_NORM;
+    float mean = layer ? mean_of(p, row) : 0, by = spread_of(p, row, mean);
+    for (int i = thread_id(); i < p.n; i += ICD_GPU_ROWS) {
+        float v = (row.v[i] - mean) * by * p.gain[i] + (p.bias ? p.bias[i] : 0);
+        row.v[i] = v;
+        if (layer) p.x[row.t * p.n + i] = v;
+        if (p.out) p.out[row.t * p.n + i] = v;
+    }
+}
+
+ICD_INLINE float at_slot(const icd_gpu_rows &p, const row_view &row, int64_t s)
+{
+    int64_t from = p.order ? p.order[s] : s < p.n ? s : -1;
+    return from < 0 ? 0 : row.v[from];
+}
+
+ICD_INLINE void stage_bf16(const icd_gpu_rows &p, const row_view &row)
+{
+    uint32_t *to = (uint32_t *)p.staged + row.t * p.slots / 2;
+    for (int64_t s = 2 * thread_id(); s < p.slots; s += 2 * ICD_GPU_ROWS)
+        to[s / 2] = pack_bf16(at_slot(p, row, s), at_slot(p, row, s + 1));
+}
+
+/* The rule of quantize_row (kernels.h). */
+ICD_INLINE void stage_int8(const icd_gpu_rows &p, const row_view &row)
+{
+    float most = 0, bad = 0;
+    for (int i = thread_id(); i < p.n; i += ICD_GPU_ROWS) {
+        most = fmaxf(most, fabsf(row.v[i]));
+        if (!isfinite(row.v[i])) bad = 1;
+    }
+    most = block_max(most, row.room, ICD_GPU_ROWS);
+    bad = block_max(bad, row.room, ICD_GPU_ROWS);
+    float by = bad > 0 || most < 0x1p-118f ? 0 : 127 / most;
+    if (thread_id() == 0)
+        p.scale[row.t] = bad > 0 ? as_float(0x7fc00000u) : by > 0 ? most / 127 : 0;
+    signed char *to = (signed char *)p.staged + row.t * p.slots;
+    for (int64_t s = thread_id(); s < p.slots; s += ICD_GPU_ROWS)
+        to[s] = by > 0 ? (signed char)rintf(at_slot(p, row, s) * by) : 0;
+}
+
+ICD_KERNEL(icd_rows, icd_gpu_rows, ICD_GPU_ROWS, 1)
+{
+    ICD_SHARED(room);
+    row_view row = {(float *)room + 32, (float *)room, block_id()};
+    for (int i = thread_id(); i < p.n; i += ICD_GPU_ROWS)
+        row.v[i] = read_value(p, row.t, i);
+    if (p.op == ICD_GPU_LAYER_NORM || p.op == ICD_GPU_RMS_NORM) normalise(p, row);
+    block_sync();
+    if (!p.staged) return;
+    if (p.type == ICD_GPU_BF16)
+        stage_bf16(p, row);
+    else
+        stage_int8(p, row);
+}
+
+ICD_KERNEL(icd_embed, icd_gpu_embed, ICD_GPU_ROWS, 1)
+{
+    const int64_t t = block_id(), id = p.ids[t];
+    for (int i = thread_id(); i < p.n; i += ICD_GPU_ROWS) {
+        float v = p.word[id * p.n + i];
+        if (p.type) v += p.type[i];
+        if (p.position) v += p.position[t % p.seq * p.n + i];
+        p.x[t * p.n + i] = v;
+    }
+}
