@@ -10,6 +10,7 @@
 #include <icd/adapters.h>
 #include <icd/graph.h>
 #include <icd/measure.h>
+#include <icd/meter.h>
 #include <icd/options.h>
 #include <icd/quality.h>
 #include <icd/run.h>
@@ -34,6 +35,7 @@ typedef struct icd_config {
     icd_quant_opts quant;       /**< section transform.quant */
     icd_kv_opts kv;             /**< section transform.kv */
     icd_measure_opts measure;
+    icd_meter_opts meter;
     icd_quality_opts quality;
     icd_cache_opts cache;
     icd_gates_opts gates;

@@ -6,6 +6,7 @@
 #define ICD_DOCTOR_H
 
 #include <icd/ctx.h>
+#include <icd/meter.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -13,7 +14,8 @@ extern "C" {
 
 /** Texts are owned by the report. */
 typedef struct icd_capability {
-    const char *area; /**< "cpu", "solver", "counters", "energy", "gpu", "build" */
+    const char *area; /**< "cpu", "clocks", "counters", "energy", "gpu", "solver",
+                         "overhead" */
     const char *name; /**< "AVX2" */
     bool available;
     const char *found; /**< what was looked at and what was there */
@@ -23,8 +25,12 @@ typedef struct icd_capability {
 
 typedef struct icd_doctor_report icd_doctor_report;
 
-/** Looks at the machine; reads only, changes nothing. */
-icd_status icd_doctor(icd_ctx *ctx, icd_doctor_report **out);
+/**
+ * Looks at the machine: reads, asks programs for their versions, times the reading of a
+ * clock. Changes nothing.
+ * @param opts [in] where meters find their programs and files; NULL: defaults
+ */
+icd_status icd_doctor(icd_ctx *ctx, const icd_meter_opts *opts, icd_doctor_report **out);
 void icd_doctor_free(icd_ctx *ctx, icd_doctor_report *report);
 
 int64_t icd_doctor_count(const icd_doctor_report *report);

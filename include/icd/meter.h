@@ -176,7 +176,7 @@ typedef struct icd_overhead {
 
 /**
  * Measures the unit costs (a few milliseconds); events go to a scratch file in `dir`.
- * @param dir [in] a folder that can be written; NULL: events are not logged to a file
+ * @param dir [in] a folder that can be written; NULL: they go to /dev/null
  */
 icd_status icd_overhead_measure(icd_ctx *ctx, const char *dir, icd_overhead *out);
 

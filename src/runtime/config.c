@@ -21,6 +21,7 @@ static const icd_section SECTION[] = {
     {&icd_quant_table, offsetof(icd_config, quant)},
     {&icd_kv_table, offsetof(icd_config, kv)},
     {&icd_measure_table, offsetof(icd_config, measure)},
+    {&icd_meter_table, offsetof(icd_config, meter)},
     {&icd_quality_table, offsetof(icd_config, quality)},
     {&icd_cache_table, offsetof(icd_config, cache)},
     {&icd_gates_table, offsetof(icd_config, gates)},

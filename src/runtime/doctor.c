@@ -1,19 +1,14 @@
-/* Each probe looks at one thing and says what it saw; nothing is changed, nothing is
- * started. */
+/* Each probe looks at one thing and says what it saw; nothing is changed. */
 #include <icd/doctor.h>
 #include <icd/solver.h>
 
 #include "base/cpu.h"
 #include "base/mem.h"
+#include "measure/fingerprint.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/perf_event.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -32,7 +27,7 @@ static icd_status add(icd_ctx *ctx, icd_doctor_report *r, icd_capability row,
 static icd_status add(icd_ctx *ctx, icd_doctor_report *r, icd_capability row,
                       const char *fmt, ...)
 {
-    char text[256];
+    char text[800];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -87,40 +82,90 @@ static icd_status probe_peer(icd_ctx *ctx, icd_doctor_report *r, const char *met
                there ? "built in as a peer method" : "this build was made without it");
 }
 
-static icd_status probe_perf(icd_ctx *ctx, icd_doctor_report *r)
+/* Texts of a meter end with it. */
+static icd_status add_meter(icd_ctx *ctx, icd_doctor_report *r, const char *area,
+                            const icd_meter_state *here)
 {
-    struct perf_event_attr attr = {.type = PERF_TYPE_HARDWARE,
-                                   .size = sizeof attr,
-                                   .config = PERF_COUNT_HW_INSTRUCTIONS,
-                                   .exclude_kernel = 1};
-    int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
-    int err = errno;
-    const char *enable =
-        err == EACCES || err == EPERM
-            ? "sysctl kernel.perf_event_paranoid=1 (as root), or CAP_PERFMON"
-            : "a machine (or a virtual machine with a vPMU) that exposes hardware "
-              "counters";
-    icd_status status = add(
-        ctx, r, (icd_capability){"counters", "perf events", fd >= 0, NULL, enable},
-        fd >= 0 ? "cache and instruction counters can be read" : "perf_event_open: %s",
-        strerror(err));
-    if (fd >= 0) close(fd);
+    const char *enable = NULL;
+    if (here->enable && !(enable = icd_i_arena_strdup(ctx, r->arena, here->enable)))
+        return ICD_ENOMEM;
+    return add(ctx, r, (icd_capability){area, here->name, here->available, NULL, enable},
+               "%s", here->found);
+}
+
+/* What a meter looked at; areas are listed one after the other. */
+static icd_status probe_meters(icd_ctx *ctx, icd_doctor_report *r,
+                               const icd_meter_opts *opts, const char *area)
+{
+    icd_status status = ICD_OK;
+    const char *name;
+    for (int64_t i = 0; status == ICD_OK && (name = icd_meter_name(i)); i++) {
+        icd_meter *meter = NULL;
+        status = icd_meter_open(ctx, name, opts, &meter);
+        if (status != ICD_OK) break;
+        const icd_meter_state *here = icd_meter_probe(meter);
+        if (!strcmp(here->area, area)) status = add_meter(ctx, r, area, here);
+        icd_meter_free(ctx, meter);
+    }
     return status;
 }
 
-static icd_status probe_rapl(icd_ctx *ctx, icd_doctor_report *r)
+static bool is_intel_pstate(void)
 {
-    static const char PATH[] = "/sys/class/powercap/intel-rapl:0/energy_uj";
-    int fd = open(PATH, O_RDONLY | O_CLOEXEC);
-    int err = errno;
+    return access("/sys/devices/system/cpu/intel_pstate/no_turbo", F_OK) == 0;
+}
+
+/* Clocks that move make samples scatter; they are only looked at. */
+static icd_status probe_clocks(icd_ctx *ctx, icd_doctor_report *r, const json_t *facts)
+{
+    const char *governor = json_string_value(json_object_get(facts, "governor")),
+               *boost = json_string_value(json_object_get(facts, "boost"));
+    const char *unknown = "the kernel does not tell, as in most virtual machines";
     icd_status status =
         add(ctx, r,
-            (icd_capability){"energy", "RAPL", fd >= 0, NULL,
-                             err == EACCES ? "chmod a+r that file (as root)"
-                                           : "bare metal with a powercap driver"},
-            "%s: %s", PATH, fd >= 0 ? "readable" : strerror(err));
-    if (fd >= 0) close(fd);
-    return status;
+            (icd_capability){"clocks", "steady governor",
+                             governor && !strcmp(governor, "performance"), NULL,
+                             governor ? "sudo cpupower frequency-set -g performance"
+                                      : "measure on the host itself"},
+            "%s", governor ? governor : unknown);
+    if (status != ICD_OK) return status;
+    return add(
+        ctx, r,
+        (icd_capability){"clocks", "boost switched off", boost && !strcmp(boost, "off"),
+                         NULL,
+                         !boost ? "measure on the host itself"
+                         : is_intel_pstate()
+                             ? "echo 1 | sudo tee "
+                               "/sys/devices/system/cpu/intel_pstate/no_turbo"
+                             : "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost"},
+        "%s",
+        !boost                  ? unknown
+        : !strcmp(boost, "off") ? "clocks do not depend on the heat"
+                                : "on: clocks follow load and heat; samples take turns "
+                                  "because of it");
+}
+
+static icd_status probe_overhead(icd_ctx *ctx, icd_doctor_report *r)
+{
+    icd_overhead cost;
+    icd_status status = icd_overhead_measure(ctx, NULL, &cost);
+    if (status != ICD_OK) return status;
+    icd_metric events = icd_overhead_events(&cost, 1000, 1),
+               clock = icd_overhead_clock(&cost, 1000, 1);
+    status = add(ctx, r,
+                 (icd_capability){"overhead", "event log", icd_overhead_fits(&events),
+                                  NULL, "a machine that is less busy"},
+                 "one event %.2f us: 1000 of them in a second would be %.3f %%",
+                 1e6 * cost.event_s, events.value);
+    if (status != ICD_OK) return status;
+    return add(ctx, r,
+               (icd_capability){"overhead", "clock readings", icd_overhead_fits(&clock),
+                                NULL,
+                                "echo tsc | sudo tee /sys/devices/system/clocksource/"
+                                "clocksource0/current_clocksource"},
+               "one reading %.0f ns: two around each of 1000 bursts in a second would be "
+               "%.4f %%",
+               1e9 * cost.clock_s, clock.value);
 }
 
 static icd_status probe_library(icd_ctx *ctx, icd_doctor_report *r, icd_capability row,
@@ -134,72 +179,50 @@ static icd_status probe_library(icd_ctx *ctx, icd_doctor_report *r, icd_capabili
     return status;
 }
 
-/* Looks for a program in a PATH list, as execvp would. */
-static bool find_program(const char *list, const char *name, char *out, size_t size)
+static icd_status probe_measuring(icd_ctx *ctx, icd_doctor_report *r,
+                                  const icd_meter_opts *opts)
 {
-    while (list && *list) {
-        size_t length = strcspn(list, ":");
-        snprintf(out, size, "%.*s/%s", (int)length, list, name);
-        if (length && access(out, X_OK) == 0) return true;
-        list += length + (list[length] == ':');
-    }
-    return false;
+    icd_status status = ICD_OK;
+    json_t *facts = NULL;
+    ICD_TRY(icd_i_fingerprint(ctx, NULL, &facts));
+    ICD_TRY(probe_clocks(ctx, r, facts));
+    ICD_TRY(probe_meters(ctx, r, opts, "counters"));
+    ICD_TRY(probe_meters(ctx, r, opts, "energy"));
+    ICD_TRY(probe_library(ctx, r,
+                          (icd_capability){.area = "gpu",
+                                           .name = "CUDA driver",
+                                           .enable = "an NVIDIA GPU and its driver; in a "
+                                                     "container docker run --gpus all"},
+                          "libcuda.so.1"));
+    ICD_TRY(probe_overhead(ctx, r));
+done:
+    json_decref(facts);
+    return status;
 }
 
-static icd_status probe_program(icd_ctx *ctx, icd_doctor_report *r, icd_capability row,
-                                const char *program)
-{
-    char path[512];
-    static const char DIRS[] =
-        "/usr/local/bin:/usr/bin:/bin:/usr/local/cuda/bin:/opt/nvidia/"
-        "nsight-compute";
-    row.available = find_program(DIRS, program, path, sizeof path);
-    return add(ctx, r, row, row.available ? "%s" : "no %s in the usual folders",
-               row.available ? path : program);
-}
-
-static icd_status probe_all(icd_ctx *ctx, icd_doctor_report *r)
+static icd_status probe_all(icd_ctx *ctx, icd_doctor_report *r,
+                            const icd_meter_opts *opts)
 {
     icd_status status = ICD_OK;
     ICD_TRY(probe_cpu(ctx, r));
     ICD_TRY(probe_memory(ctx, r));
-    ICD_TRY(
-        probe_peer(ctx, r, "metis", "apt-get install libmetis-dev, then build again"));
-    ICD_TRY(
-        probe_peer(ctx, r, "scotch", "apt-get install libscotch-dev, then build again"));
-    ICD_TRY(probe_perf(ctx, r));
-    ICD_TRY(probe_program(ctx, r,
-                          (icd_capability){.area = "counters",
-                                           .name = "cachegrind",
-                                           .enable = "apt-get install valgrind"},
-                          "valgrind"));
-    ICD_TRY(probe_rapl(ctx, r));
-    ICD_TRY(probe_library(
-        ctx, r,
-        (icd_capability){.area = "energy", .name = "NVML", .enable = "an NVIDIA driver"},
-        "libnvidia-ml.so.1"));
-    ICD_TRY(probe_library(ctx, r,
-                          (icd_capability){.area = "gpu",
-                                           .name = "CUDA driver",
-                                           .enable = "an NVIDIA GPU and its driver"},
-                          "libcuda.so.1"));
-    ICD_TRY(probe_program(ctx, r,
-                          (icd_capability){.area = "gpu",
-                                           .name = "Nsight Compute",
-                                           .enable = "install nsight-compute"},
-                          "ncu"));
+    ICD_TRY(probe_measuring(ctx, r, opts));
+    ICD_TRY(probe_peer(ctx, r, "metis",
+                       "sudo apt-get install libmetis-dev, then build again"));
+    ICD_TRY(probe_peer(ctx, r, "scotch",
+                       "sudo apt-get install libscotch-dev, then build again"));
 done:
     return status;
 }
 
-icd_status icd_doctor(icd_ctx *ctx, icd_doctor_report **out)
+icd_status icd_doctor(icd_ctx *ctx, const icd_meter_opts *opts, icd_doctor_report **out)
 {
     icd_status status = ICD_OK;
     icd_doctor_report *report = NULL;
     *out = NULL;
     ICD_TRY(ICD_ALLOC(ctx, 1, &report));
     ICD_TRY(icd_i_arena_new(ctx, &report->arena));
-    ICD_TRY(probe_all(ctx, report));
+    ICD_TRY(probe_all(ctx, report, opts));
     *out = report;
     report = NULL;
 done:
