@@ -117,6 +117,17 @@ class Score(Files):
             q = nx.community.modularity(nx.from_numpy_array(a), blocks, weight="weight")
             self.assertAlmostEqual(got["Q"], q, 6)
 
+    def test_cut_is_networkx_s(self):
+        rng = np.random.default_rng(12)
+        n = 150
+        a, pi = random_graph(rng, n, 0.1), rng.permutation(n)
+        got = icd("score", self.save(a), self.save_perm(pi), "--json")
+        graph = nx.from_numpy_array(a)
+        for step in (16, 64, 128):
+            blocks = [set(map(int, pi[x:x + step])) for x in range(0, n, step)]
+            apart = sum(nx.cut_size(graph, b, weight="weight") for b in blocks) / 2
+            self.assertAlmostEqual(got[f"cut{step}"], apart / (a.sum() / 2), 9)
+
     def test_touched(self):
         rng = np.random.default_rng(3)
         n, g = 50, 8
@@ -152,6 +163,43 @@ class Solve(Files):
         got = self.solve(w, "--k-blocks", 4)
         self.assertGreater(got["Q"], 0.7)
         self.assertEqual(sorted(self.pi()), list(range(2560)))
+
+    def test_halves_are_no_worse_than_kernighan_lin_s(self):
+        for seed in range(4):
+            rng = np.random.default_rng(20 + seed)
+            a = random_graph(rng, 96, 0.15)
+            got = self.solve(self.save(a), "--granule", 48, "--effort", "high", "--time-budget", "0.3")
+            graph = nx.from_numpy_array(a)
+            peers = [nx.community.kernighan_lin_bisection(graph, max_iter=50, weight="weight", seed=k)
+                     for k in range(5)]
+            best = min(nx.cut_size(graph, p[0], p[1], weight="weight") for p in peers)
+            self.assertLessEqual(got["cut"], best / (a.sum() / 2) + 1e-9)
+
+    def test_effort_high_uses_its_time(self):
+        rng = np.random.default_rng(8)
+        w = self.save(random_graph(rng, 700, 0.03))
+        usual = self.solve(w)
+        got = self.solve(w, "--effort", "high", "--time-budget", "1")
+        self.assertTrue(got["budget_used"])
+        self.assertLess(got["cut"], usual["cut"])
+
+    def test_warm_start(self):
+        rng = np.random.default_rng(9)
+        a, _ = planted(rng, 640, 10, 0.4, 0.01)
+        self.solve(self.save(a))
+        before = self.pi()
+        os.rename(self.path("perm.json"), self.path("prev.json"))
+        a[:8] *= 0.1
+        a[:, :8] *= 0.1
+        last = 641
+        for price in (0, 0.05, 100):
+            got = self.solve(self.save(a), "--prev", self.path("prev.json"), "--method", "warm",
+                             "--override", f"solver.gamma_stab={price}")
+            self.assertEqual(got["moved"], int((self.pi() != before).sum()))
+            self.assertLessEqual(got["cut"], got["start"]["cut"] + 1e-9)
+            self.assertLessEqual(got["moved"], last)
+            last = got["moved"]
+        self.assertEqual(last, 0)
 
     def test_reported_score_is_the_score(self):
         rng = np.random.default_rng(5)
