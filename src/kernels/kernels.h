@@ -32,6 +32,18 @@
  *
  * - tile_block_bf16: the same with weights in bf16, which become f32 without rounding.
  *
+ * - tile_block_int4: weights of 4 bits whose scales belong to groups of `per` steps; a
+ *   step is 8 channels. y[t * vector + r] = sum over the groups of fma(dot, scale[group *
+ *   vector + r], y), dot the exact sum over the group's steps. Step j of the `count` in
+ *   the list is step `live[j]` of the activation row (NULL: j); the last group may be
+ *   short. w holds [count steps][vector rows][4 bytes]: the low half of byte k is 8 + the
+ *   weight of channel k, the high half 8 + that of channel 4 + k.
+ *
+ * - tile_block_24: tile_block for rows with at most two weights in any four channels. A
+ *   step is 8 channels: [vector rows][4 weights], two of the first four channels and two
+ *   of the last four, then [vector] bytes that tell in 2 bits each which of the four they
+ *   are. comp as in tile_block.
+ *
  * - pack_panel: out[s * tokens + t] = x[t * ldx + order[s]] for at most ICD_PANEL rows;
  *   order NULL is the identity; order[s] < 0, and without an order s >= n, give 0.
  *
@@ -86,6 +98,7 @@
 #include "base/cpu.h"
 #include "kernels/kernels.inc"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { ICD_PANEL = 6 }; /**< tokens whose activations lie side by side in f32 kernels */
@@ -135,5 +148,30 @@ void icd_i_pack_block_f32(const float *w, int64_t ld, int64_t rows, const int32_
 void icd_i_pack_block_bf16(const uint16_t *w, int64_t ld, int64_t rows,
                            const int32_t *column, int64_t count, int32_t vector,
                            uint16_t *out);
+
+enum { ICD_STEP = 8 }; /**< channels of a step of tile_block_int4 and tile_block_24 */
+
+/** Bytes of a step. */
+static inline int64_t icd_i_step_bytes_int4(int32_t vector)
+{
+    return 4 * (int64_t)vector;
+}
+static inline int64_t icd_i_step_bytes_24(int32_t vector)
+{
+    return 5 * (int64_t)vector;
+}
+
+/** The same for tile_block_int4. @param w [in] -8..7 @param column [in] 8 a step */
+void icd_i_pack_block_int4(const int8_t *w, int64_t ld, int64_t rows,
+                           const int32_t *column, int64_t steps, int32_t vector,
+                           uint8_t *out);
+
+/**
+ * The same for tile_block_24.
+ * @return false, and nothing of use in `out`, where four channels have more than two
+ *         weights that are not zero
+ */
+bool icd_i_pack_block_24(const int8_t *w, int64_t ld, int64_t rows, const int32_t *column,
+                         int64_t steps, int32_t vector, int8_t *out, int32_t *comp);
 
 #endif

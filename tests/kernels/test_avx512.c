@@ -119,7 +119,61 @@ static float_lanes model_cast(lanes v)
     return f;
 }
 
+static lanes model_and(lanes a, lanes b)
+{
+    for (int i = 0; i < 16; i++) a.lane[i] &= b.lane[i];
+    return a;
+}
+
+static lanes model_or(lanes a, lanes b)
+{
+    for (int i = 0; i < 16; i++) a.lane[i] |= b.lane[i];
+    return a;
+}
+
+static lanes model_shift_right(lanes v, int bits)
+{
+    for (int i = 0; i < 16; i++) v.lane[i] = wrap((uint32_t)v.lane[i] >> bits);
+    return v;
+}
+
+static float_lanes model_convert(lanes v)
+{
+    float_lanes f;
+    for (int i = 0; i < 16; i++) f.lane[i] = (float)v.lane[i];
+    return f;
+}
+
+static lanes model_set1_64(int64_t x)
+{
+    lanes v;
+    for (int i = 0; i < 8; i++) memcpy(v.lane + 2 * i, &x, sizeof x);
+    return v;
+}
+
+/* vpshufb: bytes move inside their quarter; a set top bit gives 0. */
+static lanes model_shuffle(lanes from, lanes control)
+{
+    uint8_t a[64], c[64], out[64];
+    memcpy(a, &from, sizeof a);
+    memcpy(c, &control, sizeof c);
+    for (int i = 0; i < 64; i++) out[i] = c[i] & 128 ? 0 : a[i / 16 * 16 + (c[i] & 15)];
+    memcpy(&from, out, sizeof out);
+    return from;
+}
+
+/* Sixteen bytes, widened. */
+static lanes model_widen_bytes(__m128i bytes)
+{
+    uint8_t b[16];
+    lanes v;
+    memcpy(b, &bytes, sizeof b);
+    for (int i = 0; i < 16; i++) v.lane[i] = b[i];
+    return v;
+}
+
 #undef _mm512_slli_epi32
+#undef _mm512_srli_epi32
 #undef _mm512_loadu_si512
 #undef _mm512_storeu_si512
 #undef _mm512_dpbusd_epi32
@@ -141,11 +195,25 @@ static float_lanes model_cast(lanes v)
 #define _mm512_cvtepu16_epi32(h)     model_widen(h)
 #define _mm512_slli_epi32(v, n)      model_shift_left(v, n)
 #define _mm512_castsi512_ps(v)       model_cast(v)
+#define _mm512_and_si512             model_and
+#define _mm512_or_si512              model_or
+#define _mm512_srli_epi32(v, n)      model_shift_right(v, n)
+#define _mm512_cvtepi32_ps(v)        model_convert(v)
+#define _mm512_set1_epi64(x)         model_set1_64(x)
+#define _mm512_shuffle_epi8          model_shuffle
+#define _mm512_cvtepu8_epi32(b)      model_widen_bytes(b)
 #define icd_i_tile_block_avx512      tile_model
+#define icd_i_tile_block_int4_avx512 tile_int4_model
+#define icd_i_tile_block_24_avx512   tile_24_model
 #define icd_i_tile_block_f32_avx512  tile_f32_model
 #define icd_i_tile_block_bf16_avx512 tile_bf16_model
 #include "kernels/avx512/tile.c"
 #include "kernels/avx512/tile_f32.c"
+#undef CLEAR
+#undef STEP
+#undef SCALE
+#undef GROUP
+#include "kernels/avx512/tile_small.c"
 
 enum { GROUPS = 9, LDA = 4 * GROUPS + 1, TOKENS = 27, MAX_VECTOR = 144 };
 static const int32_t LIVE[GROUPS] = {0, 1, 2, 4, 5, 6, 7, 8, 8};
@@ -204,11 +272,46 @@ static void f32_tiles_are_exact(void **state)
         }
 }
 
+/* Any bytes are 4-bit weights and codes; comp is what the packed weights sum to. */
+static void small_tiles_are_exact(void **state)
+{
+    enum { STEPS = GROUPS / 2 };
+    static int8_t a[TOKENS * LDA], w[GROUPS * MAX_VECTOR * 5];
+    static float scale[STEPS * MAX_VECTOR];
+    static float y[TOKENS * MAX_VECTOR], z[TOKENS * MAX_VECTOR];
+    static int32_t found[TOKENS * MAX_VECTOR], expected[TOKENS * MAX_VECTOR];
+    const icd_kernels *ref = icd_i_kernels(ICD_ISA_REF);
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 32, 0);
+    fill_int8(&rng, a, sizeof a);
+    fill_int8(&rng, w, sizeof w);
+    fill_f32(&rng, scale, STEPS * MAX_VECTOR);
+    for (int32_t vector = 16; vector <= MAX_VECTOR; vector += 64)
+        for (int64_t tokens = 1; tokens <= TOKENS; tokens++) {
+            const int32_t *live = tokens % 2 ? LIVE : NULL;
+            int32_t comp[MAX_VECTOR] = {0};
+            ref->tile_block_int4(a, LDA, tokens, live, STEPS, 3, (const uint8_t *)w,
+                                 scale, vector, y);
+            tile_int4_model(a, LDA, tokens, live, STEPS, 3, (const uint8_t *)w, scale,
+                            vector, z);
+            assert_same_f32(z, y, tokens * vector, "model of AVX-512");
+            for (int64_t i = 0; i < STEPS * vector * 4; i++)
+                comp[i / 4 % vector] +=
+                    128 * w[i / (4 * vector) * 5 * vector + i % (4 * vector)];
+            ref->tile_block_24(a, LDA, tokens, live, STEPS, w, comp, vector, expected);
+            tile_24_model(a, LDA, tokens, live, STEPS, w, comp, vector, found);
+            assert_memory_equal(found, expected,
+                                (size_t)(tokens * vector) * sizeof *found);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int8_tiles_are_exact),
         cmocka_unit_test(f32_tiles_are_exact),
+        cmocka_unit_test(small_tiles_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,52 @@ void icd_i_tile_block_bf16_ref(const float *a, int64_t slots, int64_t tokens,
         }
 }
 
+static int32_t dot_int4(const int8_t *x, const uint8_t *w)
+{
+    int32_t sum = 0;
+    for (int k = 0; k < 4; k++)
+        sum += x[k] * ((w[k] & 15) - 8) + x[4 + k] * ((w[k] >> 4) - 8);
+    return sum;
+}
+
+void icd_i_tile_block_int4_ref(const int8_t *a, int64_t lda, int64_t tokens,
+                               const int32_t *live, int64_t count, int64_t per,
+                               const uint8_t *w, const float *scale, int32_t vector,
+                               float *y)
+{
+    for (int64_t t = 0; t < tokens; t++)
+        for (int32_t r = 0; r < vector; r++) {
+            float sum = 0;
+            for (int64_t g = 0; g * per < count; g++) {
+                int32_t dot = 0;
+                for (int64_t j = g * per; j < (g + 1) * per && j < count; j++)
+                    dot += dot_int4(a + t * lda + ICD_STEP * (live ? live[j] : j),
+                                    w + (j * vector + r) * 4);
+                sum = fmaf((float)dot, scale[g * vector + r], sum);
+            }
+            y[t * vector + r] = sum;
+        }
+}
+
+void icd_i_tile_block_24_ref(const int8_t *a, int64_t lda, int64_t tokens,
+                             const int32_t *live, int64_t count, const int8_t *w,
+                             const int32_t *comp, int32_t vector, int32_t *acc)
+{
+    (void)comp;
+    for (int64_t t = 0; t < tokens; t++)
+        for (int32_t r = 0; r < vector; r++) {
+            int32_t sum = 0;
+            for (int64_t j = 0; j < count; j++) {
+                const int8_t *x = a + t * lda + ICD_STEP * (live ? live[j] : j);
+                const int8_t *step = w + j * icd_i_step_bytes_24(vector);
+                uint8_t code = (uint8_t)step[4 * vector + r];
+                for (int k = 0; k < 4; k++)
+                    sum += x[k / 2 * 4 + (code >> 2 * k & 3)] * step[4 * r + k];
+            }
+            acc[t * vector + r] = sum;
+        }
+}
+
 void icd_i_gather_rows_ref(const int8_t *a, int64_t lda, int64_t tokens,
                            const int32_t *index, int64_t count, int8_t *out)
 {
