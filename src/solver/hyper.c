@@ -89,7 +89,7 @@ static const spending spend_many[] = {[ICD_EFFORT_LOW] = {2, 1 << 21, 10000, .25
                                       [ICD_EFFORT_HIGH] = {160, 1 << 27, 1000000, 1.5, 1},
                                       [ICD_HYPER_TRIAL] = {8, 1 << 23, 20000, 1, 1}};
 static const spending spend_few[] = {[ICD_EFFORT_LOW] = {1, 1 << 18, 1 << 20, 1, 1},
-                                     [ICD_EFFORT_DEFAULT] = {8, 1 << 19, 1 << 21, 1, 2},
+                                     [ICD_EFFORT_DEFAULT] = {16, 1 << 20, 1 << 23, 1, 2},
                                      [ICD_EFFORT_HIGH] = {40, 1 << 25, 1 << 27, 1, 8},
                                      [ICD_HYPER_TRIAL] = {1, 1 << 18, 1 << 20, 1, 1}};
 
