@@ -18,6 +18,7 @@ typedef struct place {
 } place;
 
 enum { ALONE = 4096, CHUNKS = 64 }; /* indices that one chunk sums; chunks of more */
+enum { AHEAD = 24 };                /* pairs whose places are fetched in advance */
 
 typedef struct judge {
     const icd_problem *problem;
@@ -61,6 +62,7 @@ static void sum_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     for (int64_t i = begin; i < end; ++i) {
         place p = j->at[i];
         for (int64_t k = w->row_ptr[i]; k < w->row_ptr[i + 1]; ++k) {
+            if (k + AHEAD < w->nnz) __builtin_prefetch(&j->at[w->col[k + AHEAD]]);
             j->degree[i] += (double)w->val[k];
             if (w->col[k] > i) add_pair(j, p, j->at[w->col[k]], (double)w->val[k], &s);
         }
