@@ -13,7 +13,14 @@
 extern "C" {
 #endif
 
-typedef enum icd_run_dtype { ICD_RUN_F32, ICD_RUN_INT8 } icd_run_dtype;
+/** Type of the linears. Weights that a layout entry brings keep their own type, except in
+ * F32; the others are rounded to this one (INT4: in groups of 32). */
+typedef enum icd_run_dtype {
+    ICD_RUN_F32,
+    ICD_RUN_INT8,
+    ICD_RUN_BF16,
+    ICD_RUN_INT4
+} icd_run_dtype;
 
 /** What a step of a generative model (mamba, decoder) does. */
 typedef enum icd_run_phase {

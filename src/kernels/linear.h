@@ -39,7 +39,8 @@ int64_t icd_i_linear_scratch(const icd_plan *plan);
 
 /**
  * Computes the output rows of blocks first..last-1 for all tokens; blocks are
- * independent, so any split among threads gives the same bits.
+ * independent, so any split among threads gives the same bits. Groups in which all of a
+ * few tokens are exactly zero are skipped: their weights are not read.
  * @param a       [in] [tokens x plan->slots], from quantize_row with plan->old_of_new
  * @param a_scale [in] [tokens]
  * @param y       [out] [tokens x ldy]; columns of the blocks' rows are written

@@ -20,6 +20,30 @@ icd_status icd_i_linear_load(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
  */
 icd_status icd_i_linear_join(icd_ctx *ctx, icd_loaded *group, int64_t count);
 
+/** Shapes and frames of a layout entry against the linear. @param entry [in] NULL: sound
+ */
+icd_status icd_i_linear_check(icd_ctx *ctx, const icd_runner *r, const icd_linear *info,
+                              const icd_layout_entry *entry);
+
+/** Int8 weights of a linear whose layout has none, by the rule of the adapters. */
+icd_status icd_i_linear_quantize(icd_ctx *ctx, icd_runner *r, const icd_linear *info,
+                                 icd_quantized **out);
+
+/** Its bias [rows]; *out stays as it is where the model has none. */
+icd_status icd_i_linear_bias(icd_ctx *ctx, icd_runner *r, const icd_linear *info,
+                             const float **out);
+
+/** Makes the packed weights of a linear whose entry is checked: what the type of the run
+ * and of the entry's weights ask for. */
+icd_status icd_i_linear_pack_as(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
+                                const icd_layout_entry *entry);
+
+/** Its input is staged in f32, not in int8. */
+bool icd_i_linear_reads_f32(const icd_loaded *l);
+
+/** Bytes of scratch that a thread needs for it. */
+int64_t icd_i_linear_needs(const icd_loaded *l);
+
 void icd_i_linear_unload(icd_ctx *ctx, icd_loaded *l);
 
 #endif

@@ -2,8 +2,8 @@
 
 /* `vector` has no row: it follows kernel.vector. */
 static const icd_option ROW[] = {
-    {"dtype", offsetof(icd_runner_opts, dtype), ICD_OPTION_ENUM, "int8", 0, 0, "f32|int8",
-     NULL,
+    {"dtype", offsetof(icd_runner_opts, dtype), ICD_OPTION_ENUM, "int8", 0, 0,
+     "f32|int8|bf16|int4", NULL,
      "type of the linears outside the loop (infer); the loop follows transform.quant"},
     {"batch", offsetof(icd_runner_opts, batch), ICD_OPTION_INT64, "1", 1, 65536, NULL,
      "sequences", "sequences per step"},

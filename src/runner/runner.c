@@ -1,7 +1,6 @@
 #include <icd/runner.h>
 
 #include "core/kv.h"
-#include "kernels/linear.h"
 #include "runner/linear.h"
 #include "runner/runner_private.h"
 
@@ -108,23 +107,19 @@ static icd_status check_layout(icd_ctx *ctx, const icd_runner *r,
 static icd_status allocate(icd_ctx *ctx, icd_runner *r)
 {
     icd_status status = ICD_OK;
-    int64_t tokens = r->capacity.batch * r->capacity.seq, slots = 0, cols = 0,
+    int64_t tokens = r->capacity.batch * r->capacity.seq, bytes = 0, floats = 0,
             scratch = 0;
     for (int64_t i = 0; i < r->linears; i++) {
         const icd_loaded *l = &r->linear[i];
-        if (l->info->cols > cols) cols = l->info->cols;
-        if (!l->plan) continue;
-        if (l->plan->slots > slots) slots = l->plan->slots;
-        if (icd_i_linear_scratch(l->plan) > scratch)
-            scratch = icd_i_linear_scratch(l->plan);
+        int64_t *slots = icd_i_linear_reads_f32(l) ? &floats : &bytes;
+        if (l->plan->slots > *slots) *slots = l->plan->slots;
+        if (icd_i_linear_needs(l) > scratch) scratch = icd_i_linear_needs(l);
     }
     r->scratch_bytes = (scratch + 63) / 64 * 64;
     ICD_TRY(ICD_ALLOC(ctx, r->workers * r->scratch_bytes, &r->scratch));
     ICD_TRY(ICD_ALLOC(ctx, tokens, &r->q_scale));
-    if (slots)
-        ICD_TRY(ICD_ALLOC(ctx, tokens * slots, &r->q));
-    else
-        ICD_TRY(ICD_ALLOC(ctx, tokens * cols, &r->staged));
+    if (bytes) ICD_TRY(ICD_ALLOC(ctx, tokens * bytes, &r->q));
+    if (floats) ICD_TRY(ICD_ALLOC(ctx, tokens * floats, &r->staged));
 done:
     return status;
 }

@@ -12,16 +12,26 @@
 
 #include <icd/runner.h>
 
-/** A linear ready to run: f32 weights for the BLAS, or a plan and packed int8 weights. */
+/** What the weights of a linear are packed as. */
+typedef enum icd_form {
+    ICD_FORM_F32,
+    ICD_FORM_BF16,
+    ICD_FORM_INT8,
+    ICD_FORM_INT4,       /**< in groups with a scale */
+    ICD_FORM_TWO_OF_FOUR /**< int8, two of any four channels */
+} icd_form;
+
+/** A linear ready to run. */
 typedef struct icd_loaded {
     const icd_linear *info;
     const float *bias; /**< [rows]; NULL: none */
-    const float *w;    /**< f32: [rows x cols], columns in the local order */
-    int32_t *order;    /**< f32: local order of the input; NULL: none */
-    float *own_w;      /**< f32: the reordered copy; NULL: w is a view */
-    icd_plan *plan;    /**< int8 */
-    int8_t *packed;
-    int32_t *comp;
+    int32_t form;      /**< icd_form */
+    bool ordered;      /**< its input has a local order */
+    icd_plan *plan;
+    void *packed;
+    int32_t *comp; /**< INT8, TWO_OF_FOUR */
+    int32_t *list; /**< F32, BF16: live slots; INT4, TWO_OF_FOUR: live steps */
+    int64_t per;   /**< INT4: steps of a scale */
     float *scale;
 } icd_loaded;
 
@@ -67,7 +77,7 @@ struct icd_runner {
     int64_t owned_count, owned_capacity;
     int8_t *q;              /**< staged input of the next linears: [tokens x slots] */
     float *q_scale;         /**< [tokens] */
-    float *staged;          /**< f32: input in a local order */
+    float *staged;          /**< the same in f32: panels (kernels.h) */
     unsigned char *scratch; /**< workers x scratch_bytes */
     int64_t scratch_bytes;
     int64_t rows_done; /**< rows of the last step's output; 0: none */
@@ -115,7 +125,7 @@ icd_row_fn icd_i_row_layer_norm, icd_i_row_rms_norm, icd_i_row_gelu, icd_i_row_r
 
 /**
  * Runs the pass and, in the same sweep over each row, stages the row as the input of
- * `next`: quantised (int8) or copied (f32), in that linear's local order.
+ * `next`: quantised (int8) or in panels (f32), in that linear's local order.
  * @param next [in] first linear of the group that reads x; NULL: nobody
  */
 icd_status icd_i_rows(icd_ctx *ctx, icd_runner *r, const icd_row_pass *pass,
