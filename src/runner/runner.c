@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const icd_engine *const ENGINE[] = {&icd_i_engine_bert, &icd_i_engine_ffn,
-                                           &icd_i_engine_decoder};
+                                           &icd_i_engine_decoder, &icd_i_engine_mamba};
 
 static icd_status find_engine(icd_ctx *ctx, const icd_model *model,
                               const icd_engine **out)
