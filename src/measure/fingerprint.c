@@ -239,7 +239,8 @@ static bool ask_git(const teller *t, const char *command, const char *option,
     if (answered) {
         snprintf(line, LINE, "%s", child.out);
         line[strcspn(line, "\n")] = 0;
-    }
+    } else
+        icd_ctx_clear(t->ctx); /* no git is no error */
     icd_i_child_release(t->ctx, &child);
     return answered;
 }

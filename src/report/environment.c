@@ -37,14 +37,27 @@ static void stages_table(icd_page *page, const json_t *rows)
     icd_i_page_table_end(page);
 }
 
+/* What observing cost, beside what it may. */
 static void overhead_line(icd_page *page, const json_t *overhead)
 {
-    double percent = 100 * icd_i_get_real(overhead, "event_share");
-    if (!isfinite(percent)) return;
+    double events = 100 * icd_i_get_real(overhead, "event_share"),
+           all = 100 * icd_i_get_real(overhead, "instrumentation_share"),
+           clock = icd_i_metric_value(json_object_get(overhead, "clock_overhead"));
+    if (!isfinite(events)) return;
     icd_i_page_raw(page, "<p class=note>Events cost ");
-    icd_i_page_put(page, "%.2g&nbsp;%% of the run's time (", percent);
+    icd_i_page_put(page, "%.2g&nbsp;%% of the run's time (", events);
     icd_i_page_real(page, icd_i_get_real(overhead, "events"), 0);
-    icd_i_page_raw(page, " of them).</p>\n");
+    icd_i_page_put(page, " of them; at most 1&nbsp;%%: %s)",
+                   events < 1 ? "kept" : "missed");
+    if (isfinite(clock))
+        icd_i_page_put(page, ", readings of the clock %.2g&nbsp;%% of the measurement",
+                       clock);
+    if (isfinite(all))
+        icd_i_page_put(page,
+                       ", all observing together %.2g&nbsp;%% of the run (at most "
+                       "5&nbsp;%%: %s)",
+                       all, all < 5 ? "kept" : "missed");
+    icd_i_page_raw(page, ".</p>\n");
 }
 
 static void environment_list(icd_page *page, const json_t *environment)

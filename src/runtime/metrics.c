@@ -4,6 +4,8 @@
 
 #include "base/cpu.h"
 #include "base/hash.h"
+#include "measure/fingerprint.h"
+#include <icd/meter.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -348,25 +350,59 @@ static json_t *stage_rows(const icd_job *job)
     return list;
 }
 
+/* What the run knows by itself, over what the machine tells. */
 static json_t *environment(const icd_job *job)
 {
     char cpu[128], hash[17];
+    json_t *all = NULL;
     icd_i_cpu_model(cpu, sizeof cpu);
     icd_i_hash_hex(job->state.config_hash, hash);
-    return json_pack("{s:s,s:s,s:i,s:s,s:s,s:s}", "cpu", cpu, "isa",
-                     icd_i_isa_name(icd_i_cpu_best()), "threads",
-                     (int)(job->config->measure.threads ? job->config->measure.threads
-                                                        : icd_ctx_threads(job->ctx)),
-                     "version", icd_version(), "clocks", "unlocked", "config_hash", hash);
+    icd_fingerprint_opts opts = {
+        .git = ".", .nvml = job->config->meter.nvml, .config_hash = hash};
+    if (icd_i_fingerprint(job->ctx, &opts, &all) != ICD_OK) all = json_object();
+    json_t *own =
+        json_pack("{s:s,s:s,s:i,s:s,s:s,s:s}", "cpu", cpu, "isa",
+                  icd_i_isa_name(icd_i_cpu_best()), "threads",
+                  (int)(job->config->measure.threads ? job->config->measure.threads
+                                                     : icd_ctx_threads(job->ctx)),
+                  "version", icd_version(), "clocks", "unlocked", "config_hash", hash);
+    json_object_update(all, own);
+    json_decref(own);
+    return all;
 }
 
+/* Seconds that recording access sets took, at most: its share of the traced steps, taken
+ * of the whole stage. */
+static double recording_seconds(const icd_job *job)
+{
+    double seconds = 0;
+    for (int64_t i = 0; i < job->records; i++)
+        if (!strcmp(job->record[i].stage, "trace") && !job->record[i].cached)
+            seconds += job->record[i].seconds;
+    return seconds * job->trace_overhead;
+}
+
+/* What observing took of the run: events as they were timed and by their unit cost,
+ * readings of the clock around bursts, recording of access sets. */
 static json_t *overhead(const icd_job *job)
 {
-    int64_t events = 0;
-    double seconds = 0, total = icd_i_ctx_now(job->ctx);
+    int64_t events = 0, bursts = 0;
+    double seconds = 0, total = icd_i_ctx_now(job->ctx),
+           recording = recording_seconds(job);
+    icd_overhead cost;
     icd_i_emit_cost(job->ctx, &events, &seconds);
-    return json_pack("{s:I,s:f,s:f}", "events", (json_int_t)events, "event_seconds",
-                     seconds, "event_share", total > 0 ? seconds / total : 0);
+    if (icd_overhead_measure(job->ctx, NULL, &cost) != ICD_OK) cost = (icd_overhead){0};
+    if (job->samples) bursts = job->samples->arms * job->samples->blocks;
+    icd_metric log = icd_overhead_events(&cost, events, total),
+               clock = icd_overhead_clock(&cost, bursts,
+                                          job->samples ? job->samples->elapsed_s : 0);
+    double all = seconds + 2 * cost.clock_s * (double)bursts + recording;
+    return json_pack("{s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:o,s:o}", "events",
+                     (json_int_t)events, "event_seconds", seconds, "event_share",
+                     total > 0 ? seconds / total : 0, "event_cost_us", 1e6 * cost.event_s,
+                     "clock_cost_ns", 1e9 * cost.clock_s, "recording_seconds", recording,
+                     "instrumentation_share", total > 0 ? all / total : 0,
+                     "event_overhead", reading(&log), "clock_overhead", reading(&clock));
 }
 
 static json_t *model_row(const icd_job *job)
