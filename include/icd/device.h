@@ -38,14 +38,14 @@ typedef struct icd_device_opts {
 
 typedef struct icd_device_info {
     char name[128];
-    int32_t major, minor;      /**< compute capability */
+    int32_t major, minor; /**< compute capability */
     int32_t multiprocessors;
-    int32_t driver;            /**< 1000 * major + 10 * minor */
-    int64_t memory;            /**< bytes */
-    int64_t shared_block;      /**< shared memory that one block may ask for, bytes */
-    int64_t l2;                /**< bytes of the L2 cache */
-    int64_t l2_pinnable;       /**< of these, most that may be set aside; 0: none */
-    int64_t l2_window;         /**< largest range that icd_device_pin takes */
+    int32_t driver;       /**< 1000 * major + 10 * minor */
+    int64_t memory;       /**< bytes */
+    int64_t shared_block; /**< shared memory that one block may ask for, bytes */
+    int64_t l2;           /**< bytes of the L2 cache */
+    int64_t l2_pinnable;  /**< of these, most that may be set aside; 0: none */
+    int64_t l2_window;    /**< largest range that icd_device_pin takes */
 } icd_device_info;
 
 /**

@@ -22,6 +22,11 @@ typedef enum icd_run_dtype {
     ICD_RUN_INT4
 } icd_run_dtype;
 
+/** Where a model runs. On a GPU the linears are int8 or, for every other dtype, bf16
+ * with sums in f32 (docs/gpu.md).
+ */
+typedef enum icd_run_device { ICD_RUN_CPU, ICD_RUN_CUDA } icd_run_device;
+
 /** What a step of a generative model (mamba, decoder) does. */
 typedef enum icd_run_phase {
     ICD_PHASE_PREFILL, /**< all tokens of the batch from an empty state */
@@ -60,6 +65,8 @@ typedef struct icd_runner_opts {
     int32_t vector; /**< rows of a kernel's row block; set from kernel.vector, 0: 64 */
     int32_t phase;  /**< icd_run_phase */
     int64_t page;   /**< decoder: tokens of one page of the KV cache */
+    int32_t device; /**< icd_run_device */
+    const char *driver; /**< library of the CUDA driver; NULL: libcuda.so.1 */
 } icd_runner_opts;
 
 extern const icd_option_table icd_runner_table;

@@ -14,6 +14,10 @@ static const icd_option ROW[] = {
      "generative models: all tokens, or the last of each sequence"},
     {"page", offsetof(icd_runner_opts, page), ICD_OPTION_INT64, "16", 8, 1024, NULL,
      "tokens", "decoder: tokens of one page of the KV cache"},
+    {"device", offsetof(icd_runner_opts, device), ICD_OPTION_ENUM, "cpu", 0, 0,
+     "cpu|cuda", NULL, "where the model runs"},
+    {"driver", offsetof(icd_runner_opts, driver), ICD_OPTION_STRING, "", 0, 0, NULL, NULL,
+     "cuda: library of the driver; empty: libcuda.so.1"},
 };
 
 const icd_option_table icd_runner_table = {

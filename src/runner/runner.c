@@ -8,18 +8,21 @@
 #include <string.h>
 
 static const icd_engine *const ENGINE[] = {&icd_i_engine_bert, &icd_i_engine_ffn,
-                                           &icd_i_engine_decoder, &icd_i_engine_mamba};
+                                           &icd_i_engine_decoder, &icd_i_engine_mamba,
+                                           &icd_i_engine_bert_cuda};
 
-static icd_status find_engine(icd_ctx *ctx, const icd_model *model,
+static icd_status find_engine(icd_ctx *ctx, const icd_model *model, int32_t device,
                               const icd_engine **out)
 {
     for (size_t i = 0; i < sizeof ENGINE / sizeof ENGINE[0]; i++)
-        if (!strcmp(ENGINE[i]->arch, icd_model_arch(model))) {
+        if (ENGINE[i]->device == device &&
+            !strcmp(ENGINE[i]->arch, icd_model_arch(model))) {
             *out = ENGINE[i];
             return ICD_OK;
         }
     return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(model), NULL,
-                      "no runner for the architecture '%s'", icd_model_arch(model));
+                      "no runner for the architecture '%s'%s", icd_model_arch(model),
+                      device == ICD_RUN_CUDA ? " on a GPU" : "");
 }
 
 icd_status icd_i_linear_list_new(icd_ctx *ctx, int64_t count, icd_linear **list,
@@ -38,7 +41,7 @@ icd_status icd_runner_linears(icd_ctx *ctx, const icd_model *model,
     icd_linear *own = NULL;
     *list = NULL;
     *count = 0;
-    icd_status status = find_engine(ctx, model, &engine);
+    icd_status status = find_engine(ctx, model, ICD_RUN_CPU, &engine);
     if (status == ICD_OK) status = engine->linears(ctx, model, &own, count);
     *list = own;
     return status;
@@ -66,6 +69,7 @@ static icd_status load_all(icd_ctx *ctx, icd_runner *r, const icd_layout *layout
 {
     icd_status status = ICD_OK;
     ICD_TRY(r->engine->linears(ctx, r->model, &r->list, &r->linears));
+    if (r->engine->device != ICD_RUN_CPU) return ICD_OK;
     ICD_TRY(ICD_ALLOC(ctx, r->linears, &r->linear));
     for (int64_t i = 0; i < r->linears; i++) {
         r->linear[i].info = &r->list[i];
@@ -144,7 +148,7 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     ICD_TRY(ICD_ALLOC(ctx, 1, &r));
     ICD_TRY(icd_options_resolve(ctx, &icd_runner_table, opts, &r->opts));
     if (r->opts.vector <= 0) r->opts.vector = 64;
-    ICD_TRY(find_engine(ctx, model, &r->engine));
+    ICD_TRY(find_engine(ctx, model, r->opts.device, &r->engine));
     r->model = model;
     r->capacity = *capacity;
     r->workers = icd_ctx_threads(ctx);
@@ -153,9 +157,11 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     openblas_set_num_threads(1);
     ICD_TRY(load_all(ctx, r, layout));
     ICD_TRY(check_layout(ctx, r, layout));
-    ICD_TRY(join_groups(ctx, r));
-    ICD_TRY(allocate(ctx, r));
+    if (r->linear) ICD_TRY(join_groups(ctx, r));
+    if (r->linear) ICD_TRY(allocate(ctx, r));
+    r->layout = layout;
     ICD_TRY(r->engine->start(ctx, r));
+    r->layout = NULL;
     *out = r;
     r = NULL;
 done:

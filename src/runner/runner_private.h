@@ -38,6 +38,7 @@ typedef struct icd_loaded {
 /** How one architecture runs. */
 typedef struct icd_engine {
     const char *arch;
+    int32_t device; /**< icd_run_device; one of a device loads its linears itself */
     /** Lists the linears; names are written into the list's own block. */
     icd_status (*linears)(icd_ctx *ctx, const icd_model *model, icd_linear **list,
                           int64_t *count);
@@ -61,6 +62,7 @@ typedef struct icd_engine {
     struct icd_kv **(*kv)(icd_runner *runner, int64_t layer);
 } icd_engine;
 
+extern const icd_engine icd_i_engine_bert_cuda;
 extern const icd_engine icd_i_engine_bert, icd_i_engine_ffn, icd_i_engine_decoder,
     icd_i_engine_mamba;
 
@@ -90,7 +92,8 @@ struct icd_runner {
     icd_observe_fn *observe_output;
     void *observe_output_user;
     icd_status observed; /**< what the observer of outputs returned; ends the step */
-    void *state;         /**< the engine's */
+    const icd_layout *layout; /**< while the runner is made */
+    void *state;              /**< the engine's */
 };
 
 /** `check` of engines that read token ids: ids in the vocabulary, lengths in the batch.

@@ -29,7 +29,8 @@ static void drop(made *m)
     free(m->ptr);
 }
 
-/* Every granule of every tile once, in order; pieces numbered; slots and tallies dense. */
+/* Every granule of every tile once, in order; pieces numbered; slots and tallies dense.
+ */
 static void check(const icd_gpu_work *w, const made *m)
 {
     int64_t at = 0, slots = 0, tallies = 0;

@@ -104,8 +104,7 @@ static icd_status read_info(icd_ctx *ctx, icd_device *d)
     icd_status status = ICD_OK;
     icd_device_info *info = &d->info;
     size_t memory = 0;
-    ICD_TRY(checked(ctx, d,
-                    d->cu.device_name(info->name, (int)sizeof info->name, d->id),
+    ICD_TRY(checked(ctx, d, d->cu.device_name(info->name, (int)sizeof info->name, d->id),
                     "reading the GPU's name"));
     ICD_TRY(checked(ctx, d, d->cu.device_memory(&memory, d->id), "reading its memory"));
     ICD_TRY(checked(ctx, d, d->cu.version(&info->driver), "reading its driver"));
@@ -188,11 +187,12 @@ static icd_status out_of_memory(icd_ctx *ctx, icd_device *d, int64_t bytes,
     int64_t left = 0;
     icd_status status = icd_device_free_bytes(ctx, d, &left);
     if (status != ICD_OK) return status;
-    return icd_i_fail(ctx, ICD_ENOMEM, d->info.name,
-                      "use a smaller batch or shorter sequences, or end other programs on "
-                      "the GPU",
-                      "%s need %.1f MB of GPU memory, %.1f MB are free", what,
-                      (double)bytes / 1e6, (double)left / 1e6);
+    return icd_i_fail(
+        ctx, ICD_ENOMEM, d->info.name,
+        "use a smaller batch or shorter sequences, or end other programs on "
+        "the GPU",
+        "%s need %.1f MB of GPU memory, %.1f MB are free", what, (double)bytes / 1e6,
+        (double)left / 1e6);
 }
 
 icd_status icd_device_alloc(icd_ctx *ctx, icd_device *d, int64_t bytes, const char *what,
@@ -202,8 +202,8 @@ icd_status icd_device_alloc(icd_ctx *ctx, icd_device *d, int64_t bytes, const ch
     *out = (icd_dptr){0};
     if (bytes < 0)
         return icd_i_fail(ctx, ICD_EINVAL, what, NULL, "found a negative size");
-    icd_status status = icd_i_grow(ctx, (void **)&d->held, &d->capacity, d->count + 1,
-                                   sizeof *d->held);
+    icd_status status =
+        icd_i_grow(ctx, (void **)&d->held, &d->capacity, d->count + 1, sizeof *d->held);
     if (status != ICD_OK) return status;
     if (bytes == 0) bytes = 1;
     icd_cu_result result = d->cu.use(d->context);
@@ -362,7 +362,8 @@ icd_status icd_timer_ms(icd_ctx *ctx, icd_timer *t, double *out)
     *out = 0;
     icd_status status = CALL(ctx, t->device, "waiting for an event", event_sync, t->stop);
     if (status == ICD_OK)
-        status = CALL(ctx, t->device, "reading a timer", event_ms, &ms, t->start, t->stop);
+        status =
+            CALL(ctx, t->device, "reading a timer", event_ms, &ms, t->start, t->stop);
     if (status == ICD_OK) *out = (double)ms;
     return status;
 }
@@ -441,7 +442,8 @@ static icd_status unpin(icd_ctx *ctx, icd_device *d)
 static icd_status check_pin(icd_ctx *ctx, const icd_device *d, int64_t bytes)
 {
     if (d->info.l2_pinnable == 0)
-        return icd_i_fail(ctx, ICD_EUNSUPPORTED, d->info.name, "set layout.l2_pin to false",
+        return icd_i_fail(ctx, ICD_EUNSUPPORTED, d->info.name,
+                          "set layout.l2_pin to false",
                           "this device (or its MIG slice) sets no part of its L2 aside");
     if (bytes < 0 || bytes > d->info.l2_window)
         return icd_i_fail(ctx, ICD_EINVAL, d->info.name, NULL,

@@ -36,8 +36,9 @@ icd_status icd_i_device_kernel(icd_ctx *ctx, icd_device *device, icd_cu_module m
  * Asks for a launch. Kernels take one structure by value.
  * @param blocks [in] 0: nothing to do
  */
-icd_status icd_i_device_launch(icd_ctx *ctx, icd_device *device, const icd_gpu_kernel *kernel,
-                               int64_t blocks, int32_t threads, const void *params);
+icd_status icd_i_device_launch(icd_ctx *ctx, icd_device *device,
+                               const icd_gpu_kernel *kernel, int64_t blocks,
+                               int32_t threads, const void *params);
 
 /** The driver of a device, for libraries that need handles. */
 const icd_cu *icd_i_device_cu(const icd_device *device);

@@ -54,13 +54,16 @@ void icd_i_cu_unload(icd_cu *cu)
 static icd_status status_of(icd_cu_result result)
 {
     switch (result) {
-        case ICD_CU_ENOMEM: return ICD_ENOMEM;
-        case ICD_CU_NO_DEVICE:
-        case ICD_CU_INVALID_DEVICE:
-        case ICD_CU_INVALID_IMAGE:
-        case ICD_CU_NO_BINARY:
-        case ICD_CU_NOT_FOUND: return ICD_EUNSUPPORTED;
-        default: return ICD_EINTERNAL;
+    case ICD_CU_ENOMEM:
+        return ICD_ENOMEM;
+    case ICD_CU_NO_DEVICE:
+    case ICD_CU_INVALID_DEVICE:
+    case ICD_CU_INVALID_IMAGE:
+    case ICD_CU_NO_BINARY:
+    case ICD_CU_NOT_FOUND:
+        return ICD_EUNSUPPORTED;
+    default:
+        return ICD_EINTERNAL;
     }
 }
 

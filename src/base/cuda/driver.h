@@ -60,8 +60,7 @@ enum {
     X(memory, "cuMemGetInfo_v2", (size_t *, size_t *))                                   \
     X(alloc, "cuMemAlloc_v2", (icd_cu_ptr *, size_t))                                    \
     X(free, "cuMemFree_v2", (icd_cu_ptr))                                                \
-    X(upload, "cuMemcpyHtoDAsync_v2",                                                    \
-      (icd_cu_ptr, const void *, size_t, icd_cu_stream))                                 \
+    X(upload, "cuMemcpyHtoDAsync_v2", (icd_cu_ptr, const void *, size_t, icd_cu_stream)) \
     X(download, "cuMemcpyDtoHAsync_v2", (void *, icd_cu_ptr, size_t, icd_cu_stream))     \
     X(copy, "cuMemcpyDtoDAsync_v2", (icd_cu_ptr, icd_cu_ptr, size_t, icd_cu_stream))     \
     X(fill, "cuMemsetD8Async", (icd_cu_ptr, unsigned char, size_t, icd_cu_stream))       \
@@ -83,8 +82,7 @@ enum {
     X(event_ms, "cuEventElapsedTime", (float *, icd_cu_event, icd_cu_event))             \
     X(module_load, "cuModuleLoadData", (icd_cu_module *, const void *))                  \
     X(module_free, "cuModuleUnload", (icd_cu_module))                                    \
-    X(function, "cuModuleGetFunction",                                                   \
-      (icd_cu_function *, icd_cu_module, const char *))                                  \
+    X(function, "cuModuleGetFunction", (icd_cu_function *, icd_cu_module, const char *)) \
     X(function_set, "cuFuncSetAttribute", (icd_cu_function, int, int))                   \
     X(launch, "cuLaunchKernel",                                                          \
       (icd_cu_function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,      \

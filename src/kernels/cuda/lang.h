@@ -60,16 +60,16 @@ ICD_INLINE uint4 load_stream(const void *p)
 /* Copies 16 bytes into shared memory, zeros where not `valid`. */
 ICD_INLINE void copy_async(void *to, const void *from, bool valid)
 {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
-                 "l"(from), "r"(valid ? 16 : 0)
-                 : "memory");
+    asm volatile(
+        "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+        "l"(from), "r"(valid ? 16 : 0)
+        : "memory");
 }
 ICD_INLINE void copy_commit()
 {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
-template <int left>
-ICD_INLINE void copy_wait()
+template <int left> ICD_INLINE void copy_wait()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
 }

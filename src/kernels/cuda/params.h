@@ -18,14 +18,14 @@
 #include <stdint.h>
 
 #if defined(__CUDACC__)
-#define ICD_BOTH static __host__ __device__ __forceinline__
+#define ICD_BOTH      static __host__ __device__ __forceinline__
 #define ICD_DEV(type) type *
 #elif defined(ICD_EMULATE)
-#define ICD_BOTH static inline
+#define ICD_BOTH      static inline
 #define ICD_DEV(type) type *
 #else
 #include <icd/device.h>
-#define ICD_BOTH static inline
+#define ICD_BOTH      static inline
 #define ICD_DEV(type) icd_dptr
 #endif
 
@@ -74,7 +74,7 @@ typedef struct icd_gpu_item {
     int32_t block, tile; /**< row block; tile of tokens */
     int32_t first, last; /**< granules, counted from the block's first */
     int32_t part, parts;
-    int32_t slot; /**< of part 0 in the workspace; -1: not cut */
+    int32_t slot;  /**< of part 0 in the workspace; -1: not cut */
     int32_t tally; /**< number of the cut tile */
 } icd_gpu_item;
 
@@ -173,8 +173,8 @@ typedef struct icd_gpu_paged {
     ICD_DEV(uint16_t) y;
     ICD_DEV(const uint16_t) page_k;
     ICD_DEV(const uint16_t) page_v;
-    ICD_DEV(const int32_t) table;     /**< [batch][width] */
-    ICD_DEV(const int32_t) pages;     /**< [batch] */
+    ICD_DEV(const int32_t) table;      /**< [batch][width] */
+    ICD_DEV(const int32_t) pages;      /**< [batch] */
     ICD_DEV(const unsigned char) live; /**< [pages of the pool][size] */
     int64_t ldq, ldy;
     int32_t batch, heads, kv_heads, dim, size, width;
@@ -193,11 +193,11 @@ typedef struct icd_gpu_move {
 /** y[t] = silu(bias + sum of w[j] x[t + j - taps + 1]), x of before the sequence from
  * `state`, which then holds its last taps - 1 rows. */
 typedef struct icd_gpu_conv {
-    ICD_DEV(const uint16_t) x; /**< [batch * seq][ldx] */
-    ICD_DEV(uint16_t) y;       /**< [batch * seq][n] */
-    ICD_DEV(const float) w;    /**< [taps][n] */
-    ICD_DEV(const float) bias; /**< none: 0 */
-    ICD_DEV(float) state;      /**< [batch][taps - 1][n] */
+    ICD_DEV(const uint16_t) x;      /**< [batch * seq][ldx] */
+    ICD_DEV(uint16_t) y;            /**< [batch * seq][n] */
+    ICD_DEV(const float) w;         /**< [taps][n] */
+    ICD_DEV(const float) bias;      /**< none: 0 */
+    ICD_DEV(float) state;           /**< [batch][taps - 1][n] */
     ICD_DEV(const int32_t) lengths; /**< none: all seq */
     int64_t ldx;
     int32_t batch, seq, n, taps, fresh; /**< fresh: before the sequence lies nothing */
@@ -209,11 +209,11 @@ typedef struct icd_gpu_scan {
     ICD_DEV(const uint16_t) dt; /**< [batch * seq][n], bias added */
     ICD_DEV(const uint16_t) b;  /**< [batch * seq][ld_bc] */
     ICD_DEV(const uint16_t) c;
-    ICD_DEV(const uint16_t) z; /**< [batch * seq][ldz]; none: no gate */
-    ICD_DEV(uint16_t) y;       /**< [batch * seq][n] */
-    ICD_DEV(const float) a;    /**< [n][states], <= 0 */
-    ICD_DEV(const float) d;    /**< [n] */
-    ICD_DEV(float) state;      /**< [batch][n][states] */
+    ICD_DEV(const uint16_t) z;      /**< [batch * seq][ldz]; none: no gate */
+    ICD_DEV(uint16_t) y;            /**< [batch * seq][n] */
+    ICD_DEV(const float) a;         /**< [n][states], <= 0 */
+    ICD_DEV(const float) d;         /**< [n] */
+    ICD_DEV(float) state;           /**< [batch][n][states] */
     ICD_DEV(const int32_t) lengths; /**< none: all seq */
     int64_t ld_bc, ldz;
     int32_t batch, seq, n, states, fresh;

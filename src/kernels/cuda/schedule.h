@@ -13,7 +13,7 @@ typedef struct icd_gpu_work {
     const int64_t *block_ptr; /**< [blocks + 1] granules */
     int64_t blocks, tiles;    /**< row blocks; tiles of tokens */
     int32_t grid;             /**< blocks of the grid, >= 1 */
-    int32_t least;            /**< granules that a piece of a cut tile has at least, >= 1 */
+    int32_t least; /**< granules that a piece of a cut tile has at least, >= 1 */
 } icd_gpu_work;
 
 /** What a schedule needs besides the list. */

@@ -252,7 +252,7 @@ ICD_INLINE void product(const icd_gpu_product &p, unsigned char *room)
 }
 
 #define PRODUCT(name, type, V, BM, gather)                                               \
-    ICD_KERNEL(name, icd_gpu_product, (shape<V, BM>::threads), 1)                        \
+    ICD_KERNEL(name, icd_gpu_product, (shape<V, BM>::threads), 2)                        \
     {                                                                                    \
         ICD_SHARED(room);                                                                \
         product<type, V, BM, gather>(p, room);                                           \

@@ -1,0 +1,123 @@
+/**
+ * @file gpu.h
+ * What the device engines share: loaded kernels, linears in device memory, buffers and
+ * launches. Work is asked for in order; nothing here waits unless it says so.
+ */
+#ifndef ICD_RUNNER_CUDA_GPU_H
+#define ICD_RUNNER_CUDA_GPU_H
+
+#include "base/cuda/device.h"
+#include "kernels/cuda/params.h"
+#include "kernels/cuda/schedule.h"
+#include "runner/linear.h"
+
+/** Kernels: X(member, name, image, bytes of shared memory); PRODUCT(V, BM) is that of a
+ * tile pipeline. */
+#define ICD_GPU_PIPELINE(V, BM)                                                          \
+    (ICD_GPU_STAGES * ICD_GPU_STAGE * ICD_GPU_GRANULE * ((V) + (BM)))
+#define ICD_GPU_DECODE_ROOM(T) ((T)*ICD_GPU_DECODE_X * ICD_GPU_GRANULE)
+#define ICD_GPU_KERNELS(X)                                                               \
+    X(TILE_BF16_64_64, "icd_tile_bf16_64x64", TILE, ICD_GPU_PIPELINE(64, 64))            \
+    X(TILE_BF16_64_128, "icd_tile_bf16_64x128", TILE, ICD_GPU_PIPELINE(64, 128))         \
+    X(TILE_BF16_128_64, "icd_tile_bf16_128x64", TILE, ICD_GPU_PIPELINE(128, 64))         \
+    X(TILE_BF16_128_128, "icd_tile_bf16_128x128", TILE, ICD_GPU_PIPELINE(128, 128))      \
+    X(TILE_INT8_64_64, "icd_tile_int8_64x64", TILE, ICD_GPU_PIPELINE(64, 64))            \
+    X(TILE_INT8_64_128, "icd_tile_int8_64x128", TILE, ICD_GPU_PIPELINE(64, 128))         \
+    X(TILE_INT8_128_64, "icd_tile_int8_128x64", TILE, ICD_GPU_PIPELINE(128, 64))         \
+    X(TILE_INT8_128_128, "icd_tile_int8_128x128", TILE, ICD_GPU_PIPELINE(128, 128))      \
+    X(GATHER_BF16_64, "icd_gather_bf16_64x64", TILE, ICD_GPU_PIPELINE(64, 64))           \
+    X(GATHER_BF16_128, "icd_gather_bf16_128x64", TILE, ICD_GPU_PIPELINE(128, 64))        \
+    X(GATHER_INT8_64, "icd_gather_int8_64x64", TILE, ICD_GPU_PIPELINE(64, 64))           \
+    X(GATHER_INT8_128, "icd_gather_int8_128x64", TILE, ICD_GPU_PIPELINE(128, 64))        \
+    X(DECODE_BF16_1, "icd_decode_bf16_1", DECODE, ICD_GPU_DECODE_ROOM(1))                \
+    X(DECODE_BF16_4, "icd_decode_bf16_4", DECODE, ICD_GPU_DECODE_ROOM(4))                \
+    X(DECODE_BF16_8, "icd_decode_bf16_8", DECODE, ICD_GPU_DECODE_ROOM(8))                \
+    X(DECODE_INT8_1, "icd_decode_int8_1", DECODE, ICD_GPU_DECODE_ROOM(1))                \
+    X(DECODE_INT8_4, "icd_decode_int8_4", DECODE, ICD_GPU_DECODE_ROOM(4))                \
+    X(DECODE_INT8_8, "icd_decode_int8_8", DECODE, ICD_GPU_DECODE_ROOM(8))                \
+    X(DECODE_GATHER_BF16_1, "icd_decode_gather_bf16_1", DECODE, ICD_GPU_DECODE_ROOM(1))  \
+    X(DECODE_GATHER_BF16_4, "icd_decode_gather_bf16_4", DECODE, ICD_GPU_DECODE_ROOM(4))  \
+    X(DECODE_GATHER_BF16_8, "icd_decode_gather_bf16_8", DECODE, ICD_GPU_DECODE_ROOM(8))  \
+    X(DECODE_GATHER_INT8_1, "icd_decode_gather_int8_1", DECODE, ICD_GPU_DECODE_ROOM(1))  \
+    X(DECODE_GATHER_INT8_4, "icd_decode_gather_int8_4", DECODE, ICD_GPU_DECODE_ROOM(4))  \
+    X(DECODE_GATHER_INT8_8, "icd_decode_gather_int8_8", DECODE, ICD_GPU_DECODE_ROOM(8))  \
+    X(ROWS, "icd_rows", ROWS, 0)                                                         \
+    X(EMBED, "icd_embed", ROWS, 0)                                                       \
+    X(ATTENTION_64, "icd_attention_64", ATTENTION, 192 * (64 * 2 + 16))                  \
+    X(ATTENTION_128, "icd_attention_128", ATTENTION, 192 * (128 * 2 + 16))               \
+    X(ROPE, "icd_rope", ATTENTION, 0)                                                    \
+    X(PAGED, "icd_paged", ATTENTION, (32 + ICD_GPU_HEAD + ICD_GPU_PAGED) * 4)            \
+    X(MOVE, "icd_move", ATTENTION, 0)                                                    \
+    X(CONV, "icd_conv", MAMBA, 0)                                                        \
+    X(SCAN, "icd_scan", MAMBA, 0)
+
+typedef enum icd_gpu_which {
+#define ICD_GPU_ENUM(member, name, image, shared) ICD_RUN_##member,
+    ICD_GPU_KERNELS(ICD_GPU_ENUM)
+#undef ICD_GPU_ENUM
+        ICD_RUN_KERNELS
+} icd_gpu_which;
+
+typedef struct icd_gpu {
+    icd_device *device;
+    icd_device_info info;
+    icd_gpu_kernel kernel[ICD_RUN_KERNELS];
+    icd_dptr partial, tally; /**< workspace of products that are cut */
+    int64_t partial_bytes, tally_bytes;
+} icd_gpu;
+
+/** Opens the device that the runner's options name and loads every kernel.
+ * @param widest [in] values of the longest row that icd_i_gpu_rows will see */
+icd_status icd_i_gpu_open(icd_ctx *ctx, const icd_runner_opts *opts, int64_t widest,
+                          icd_gpu *out);
+void icd_i_gpu_close(icd_ctx *ctx, icd_gpu *gpu);
+
+/** A linear in device memory, and how it is run for the number of tokens it was prepared
+ * for. */
+typedef struct icd_gpu_linear {
+    const icd_linear *info;
+    icd_plan *plan;
+    int32_t type;       /**< ICD_GPU_BF16, ICD_GPU_INT8 */
+    int64_t slots;      /**< channels of a staged row */
+    int64_t *block_ptr; /**< [blocks + 1] granules */
+    icd_dptr order, d_block_ptr, live, w, w_scale, bias; /**< bias {0}: none */
+    bool plain;     /**< the staged row is the row itself */
+    int64_t tokens; /**< prepared for; 0: not yet */
+    icd_gpu_which run;
+    int32_t grid, tile; /**< tile: tokens of a tile */
+    icd_dptr item, item_ptr;
+    int64_t item_bytes;
+    icd_gpu_cuts cuts;
+} icd_gpu_linear;
+
+/** Packs and uploads the linears of a runner; those of a group get the same staged row.
+ * @param out [out] [r->linears]; freed with icd_i_gpu_linears_free */
+icd_status icd_i_gpu_linears_new(icd_ctx *ctx, icd_gpu *gpu, icd_runner *r,
+                                 const icd_layout *layout, icd_gpu_linear **out);
+void icd_i_gpu_linears_free(icd_ctx *ctx, const icd_runner *r, icd_gpu_linear *linear);
+
+/** Makes and uploads the schedules for a number of tokens, and the workspace. Waits for
+ * work that uses the ones before. */
+icd_status icd_i_gpu_prepare(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *linear,
+                             int64_t count, int64_t tokens);
+
+/** y [tokens][ldy] = act(staged w^T + bias). @param scale [in] int8: of the rows */
+icd_status icd_i_gpu_product(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
+                             icd_dptr staged, icd_dptr scale, int32_t act, icd_dptr y,
+                             int64_t ldy);
+
+/** Bytes of weights, lists and schedule that a product reads, by the plan. */
+int64_t icd_i_gpu_bytes(const icd_gpu_linear *l);
+
+/** Launches with `blocks` blocks. */
+icd_status icd_i_gpu_run(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_which which, int64_t blocks,
+                         int32_t threads, const void *params);
+
+/** A buffer with what is in `from`. */
+icd_status icd_i_gpu_put(icd_ctx *ctx, icd_gpu *gpu, const void *from, int64_t bytes,
+                         const char *what, icd_dptr *out);
+
+#define ICD_GPU_PUT(ctx, gpu, from, count, what, out)                                    \
+    icd_i_gpu_put((ctx), (gpu), (from), (count) * (int64_t)sizeof *(from), (what), (out))
+
+#endif

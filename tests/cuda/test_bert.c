@@ -1,0 +1,121 @@
+/* BERT on the emulated device against the CPU engine. */
+#include "cuda/fake.h"
+#include "runner/small.h"
+
+#include <math.h>
+
+static icd_ctx *ctx;
+
+static int set_up(void **state)
+{
+    (void)state;
+    ctx = small_ctx(1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    icd_ctx_free(ctx);
+    return 0;
+}
+
+static icd_runner_opts device_opts(int32_t dtype, int32_t vector)
+{
+    icd_runner_opts opts = small_opts(dtype);
+    opts.device = ICD_RUN_CUDA;
+    opts.driver = fake_library();
+    opts.vector = vector;
+    return opts;
+}
+
+static result run_device(const icd_model *model, const icd_layout *layout, int32_t dtype,
+                         int32_t vector, const icd_batch *batch)
+{
+    icd_runner_opts opts = device_opts(dtype, vector);
+    icd_runner *runner = NULL;
+    icd_output out;
+    assert_ok(ctx, icd_runner_new(ctx, model, layout, batch, &opts, &runner));
+    assert_ok(ctx, icd_runner_step(ctx, runner, batch, &out));
+    result kept = keep_output(&out);
+    assert_ok(ctx, icd_runner_step(ctx, runner, batch, &out)); /* the graph again */
+    result again = keep_output(&out);
+    assert_same_bits(&kept, &again);
+    result_release(&again);
+    icd_runner_free(ctx, runner);
+    return kept;
+}
+
+/* Rows of tokens that count. */
+static void compare(const result *a, const result *b, const icd_batch *batch,
+                    double bound)
+{
+    double gap = 0, top = 0, worst = 1;
+    for (int64_t s = 0; s < batch->batch; s++)
+        for (int64_t t = 0; t < batch->lengths[s]; t++) {
+            const float *x = a->hidden + (s * batch->seq + t) * a->width;
+            const float *y = b->hidden + (s * batch->seq + t) * a->width;
+            for (int64_t i = 0; i < a->width; i++) {
+                double d = fabs((double)x[i] - (double)y[i]);
+                gap = d <= gap ? gap : isnan(d) ? INFINITY : d;
+                top = fmax(top, fabs((double)y[i]));
+            }
+            worst = fmin(worst, cosine(x, y, a->width));
+        }
+    print_message("largest relative gap %.2g, least cosine %.6f\n", gap / top, worst);
+    assert_true(gap / top <= bound);
+    assert_true(worst >= 0.99);
+}
+
+static void agrees(const small_shape *z, int64_t batch, int64_t seq, int32_t dtype,
+                   int32_t vector, double bound)
+{
+    icd_model *model = small_bert(ctx, z, 5);
+    icd_batch b = small_batch(z, batch, seq, 2);
+    result expected = run_once(ctx, model, NULL, dtype, &b);
+    result found = run_device(model, NULL, dtype, vector, &b);
+    compare(&found, &expected, &b, bound);
+    if (found.pooled)
+        assert_true(relative_gap(found.pooled, expected.pooled, b.batch * found.width) <=
+                    2 * bound);
+    result_release(&expected);
+    result_release(&found);
+    small_batch_release(&b);
+    icd_model_free(ctx, model);
+}
+
+static void test_bf16(void **state)
+{
+    (void)state;
+    need_fake();
+    agrees(&SMALL, 5, 9, ICD_RUN_F32, 64, 3e-2);
+    small_shape z = {1, 40, 150, 5, 23, 11, "relu", false};
+    agrees(&z, 1, 7, ICD_RUN_F32, 128, 3e-2);
+}
+
+static void test_int8(void **state)
+{
+    (void)state;
+    need_fake();
+    agrees(&SMALL, 5, 9, ICD_RUN_INT8, 64, 6e-2);
+    agrees(&SMALL, 1, 4, ICD_RUN_INT8, 128, 6e-2);
+}
+
+/* Beyond one tile of tokens, of queries and of keys. */
+static void test_longer(void **state)
+{
+    (void)state;
+    need_fake();
+    small_shape z = {1, 32, 64, 2, 23, 80, "gelu", true};
+    agrees(&z, 2, 75, ICD_RUN_F32, 64, 3e-2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_int8),
+        cmocka_unit_test(test_longer),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
