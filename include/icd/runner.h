@@ -150,7 +150,7 @@ typedef struct icd_linear_cost {
 } icd_linear_cost;
 struct icd_layout_entry;
 
-/** Costs of an entry; f32 weights (no int8 form) are multiplied whole. */
+/** Costs of an entry, in f32 where it has no weights of a smaller type. */
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const struct icd_layout_entry *entry,
                                   int32_t vector, icd_linear_cost *out);
 

@@ -88,12 +88,17 @@ typedef struct list {
     int64_t count;
 } list;
 
+/* 0, 1, 2... without a hole. Gathered lists end with repeats. */
+static bool is_run(const int32_t *channel, int64_t count)
+{
+    return count >= ICD_GROUP && channel[count - 1] == count - 1 &&
+           channel[count - 2] == count - 2;
+}
+
 static list list_block(const int32_t *channel, int64_t count, const parts *p)
 {
     int64_t n = 0;
-    if (!p->any)
-        return (list){count && channel[count - 1] == count - 1 ? NULL : channel, NULL,
-                      count};
+    if (!p->any) return (list){is_run(channel, count) ? NULL : channel, NULL, count};
     for (int64_t j = 0; j < count; j++) {
         p->live[n] = channel[j];
         p->at[n] = (int32_t)j;

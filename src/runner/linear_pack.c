@@ -279,6 +279,13 @@ static icd_status pack_by_type(packing *p)
                       (long long)icd_quantized_groups(p->q));
 }
 
+static bool reorders(const icd_plan *plan)
+{
+    for (int64_t s = 0; s < plan->cols; s++)
+        if (plan->old_of_new[s] != s) return true;
+    return false;
+}
+
 icd_status icd_i_linear_pack_as(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
                                 const icd_layout_entry *entry)
 {
@@ -296,8 +303,8 @@ icd_status icd_i_linear_pack_as(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
         ICD_TRY(round_here(ctx, r, l->info, &own));
         p.q = own;
     }
-    l->ordered = p.entry->order && p.entry->order->to != p.entry->order->from;
     ICD_TRY(pack_by_type(&p));
+    l->ordered = reorders(l->plan);
 done:
     icd_i_free(ctx, p.column);
     icd_quantized_free(ctx, own);

@@ -308,22 +308,31 @@ void icd_runner_attention_stop(icd_ctx *ctx, icd_runner *r)
     r->attention = NULL;
 }
 
+/* Bytes of what a plan reads, its weights and their scales in the type of `q`. */
+static int64_t bytes_of(const icd_plan *plan, const icd_quantized *q)
+{
+    int64_t weights = icd_i_plan_groups(plan) * plan->vector * ICD_GROUP;
+    int64_t lists = icd_i_plan_bytes(plan) - weights;
+    int32_t dtype = q ? q->dtype : ICD_WEIGHT_F32;
+    int64_t scales = q && q->group > 0 ? weights / q->group * (int64_t)sizeof(float) : 0;
+    return weights * icd_weight_dtype_bits(dtype) / 8 + scales + lists;
+}
+
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,
                                   int32_t vector, icd_linear_cost *out)
 {
     icd_status status = ICD_OK;
     icd_live live = {0, 0};
     icd_plan *plan = NULL;
-    int32_t granule = entry->granule > 0 ? entry->granule : 1;
-    bool dense = !entry->quant || entry->kernel == ICD_KERNEL_DENSE;
+    icd_layout_entry e = *entry;
+    int32_t granule = e.granule > 0 ? e.granule : 1;
     *out = (icd_linear_cost){.granule = granule};
-    ICD_TRY(icd_i_layout_live(ctx, entry, vector, granule, &live));
+    if (!e.quant && e.kernel == ICD_KERNEL_AUTO) e.kernel = ICD_KERNEL_DENSE;
+    ICD_TRY(icd_i_layout_live(ctx, &e, vector, granule, &live));
     out->all = live.all;
-    out->live = dense ? live.all : live.live;
-    out->bytes = entry->rows * entry->cols * (int64_t)sizeof(float);
-    if (!entry->quant) return ICD_OK;
-    ICD_TRY(icd_i_plan_new(ctx, entry, vector, &plan));
-    out->bytes = icd_i_plan_bytes(plan);
+    out->live = e.kernel == ICD_KERNEL_DENSE ? live.all : live.live;
+    ICD_TRY(icd_i_plan_new(ctx, &e, vector, &plan));
+    out->bytes = bytes_of(plan, e.quant);
 done:
     icd_i_plan_free(ctx, plan);
     return status;

@@ -217,6 +217,23 @@ static void a_run_of_groups_may_begin_anywhere(void **state)
     }
 }
 
+/* Groups that are zero in all of a few tokens are left out, whatever the kernel. */
+static void zeros_in_the_input_change_nothing(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        problem p = make_problem(seed, 70, 130, 1 + (int64_t)seed % 7);
+        for (int64_t i = 0; i < p.tokens * p.cols; i++)
+            if (i % p.cols / 4 % 3 != 1) p.a[i] = 0;
+        multiply(&p);
+        check_plan(&p, ICD_KERNEL_DENSE, 0, 64);
+        check_plan(&p, ICD_KERNEL_GATHER, 0, 64);
+        check_plan(&p, ICD_KERNEL_TILE, 4, 64);
+        check_plan(&p, ICD_KERNEL_TILE, 16, 32);
+        release(&p);
+    }
+}
+
 /* A NaN in one token reaches that token's outputs and no other. */
 static void nan_in_a_row_stays_visible(void **state)
 {
@@ -237,6 +254,7 @@ int main(void)
         cmocka_unit_test(no_bias_adds_nothing),
         cmocka_unit_test(all_live_tile_is_dense),
         cmocka_unit_test(a_run_of_groups_may_begin_anywhere),
+        cmocka_unit_test(zeros_in_the_input_change_nothing),
         cmocka_unit_test(nan_in_a_row_stays_visible),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

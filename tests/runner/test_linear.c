@@ -261,8 +261,12 @@ static void test_cost(void **state)
     assert_int_equal(gather.bytes, 2 * 16 * 4 + 8 * 4);
     e->quant = NULL;
     icd_linear_cost f32 = cost_of(e);
+    assert_int_equal(f32.live, 3);
+    assert_int_equal(f32.bytes, 2 * 16 * 16 + 8 * 4);
+    e->kernel = ICD_KERNEL_DENSE;
+    f32 = cost_of(e);
     assert_int_equal(f32.live, f32.all);
-    assert_int_equal(f32.bytes, 70 * 36 * 4);
+    assert_int_equal(f32.bytes, 5 * 16 * 36 * 4);
     sparse_free(ctx, &s);
 }
 

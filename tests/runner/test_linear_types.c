@@ -1,0 +1,227 @@
+#include "small.h"
+
+/* Linears in every type, seen from outside: skipping zeros, packing small types and local
+   orders must not change what a model computes. */
+
+static icd_ctx *ctx;
+static icd_model *source;
+static icd_batch batch;
+
+static int set_up(void **state)
+{
+    (void)state;
+    ctx = small_ctx(2);
+    source = small_bert(ctx, &SMALL, 2);
+    batch = small_batch(&SMALL, 5, 9, 12);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    small_batch_release(&batch);
+    icd_model_free(ctx, source);
+    icd_ctx_free(ctx);
+    return 0;
+}
+
+/* The weights of the masked model in another type, in the layout; or, in f32, what those
+   weights are worth, as a model of its own. */
+static icd_model *retype(sparse *s, int32_t dtype, int32_t group)
+{
+    const icd_linear *list = NULL;
+    icd_model *worth = NULL;
+    icd_replacement with[MOST_TENSORS];
+    int64_t count = 0;
+    assert_ok(ctx, icd_runner_linears(ctx, s->model, &list, &count));
+    for (int64_t i = 0; i < count; i++) {
+        float *w = NULL;
+        assert_ok(ctx, icd_model_tensor_f32(ctx, s->model, list[i].tensor, &w));
+        icd_matrix m = {list[i].name, w, list[i].rows, list[i].cols};
+        icd_quantized_free(ctx, s->quant[i]);
+        assert_ok(ctx, icd_quantize_matrix(ctx, &m, dtype, group, &s->quant[i]));
+        s->layout->entry[i].quant = s->quant[i];
+        for (int64_t r = 0; r < m.rows; r++)
+            icd_quantized_row(s->quant[i], r, w + r * m.cols);
+        with[i] = (icd_replacement){list[i].tensor, w};
+    }
+    assert_ok(ctx, icd_model_replace(ctx, s->model, with, count, &worth));
+    for (int64_t i = 0; i < count; i++)
+        icd_mem_free(ctx, (void *)(uintptr_t)with[i].data);
+    icd_mem_free(ctx, (void *)(uintptr_t)list);
+    return worth;
+}
+
+static void assert_run_gives(const icd_model *m, const sparse *s, int32_t dtype,
+                             const result *expected)
+{
+    result r = run_once(ctx, m, s->layout, dtype, &batch);
+    assert_same_bits(expected, &r);
+    result_release(&r);
+}
+
+static void check_kernels(const icd_model *m, const sparse *s, int32_t dtype,
+                          const result *expected)
+{
+    set_kernels(s->layout, ICD_KERNEL_DENSE, 4);
+    assert_run_gives(m, s, dtype, expected);
+    set_kernels(s->layout, ICD_KERNEL_GATHER, 1);
+    assert_run_gives(m, s, dtype, expected);
+    for (int32_t g = 4; g <= 64; g *= 4) {
+        set_kernels(s->layout, ICD_KERNEL_TILE, g);
+        assert_run_gives(m, s, dtype, expected);
+    }
+}
+
+/* Adding exact zeros in f32 changes nothing, so all kernels agree bit by bit. */
+static void kernels_agree_in_f32(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        sparse s = sparse_new(ctx, source, 16, .15 * (double)seed, seed);
+        for (int ordered = 0; ordered < 2; ordered++) {
+            if (ordered) set_orders(ctx, s.model, s.layout, seed);
+            set_kernels(s.layout, ICD_KERNEL_DENSE, 4);
+            result dense = run_once(ctx, s.model, s.layout, ICD_RUN_F32, &batch);
+            check_kernels(s.model, &s, ICD_RUN_F32, &dense);
+            result_release(&dense);
+        }
+        sparse_free(ctx, &s);
+    }
+}
+
+/* bf16 storage: the f32 run of the rounded weights, bit by bit. */
+static void bf16_is_f32_with_rounded_weights(void **state)
+{
+    (void)state;
+    sparse s = sparse_new(ctx, source, 16, .4, 3);
+    icd_model *worth = retype(&s, ICD_WEIGHT_BF16, 0);
+    result expected = run_once(ctx, worth, NULL, ICD_RUN_F32, &batch);
+    check_kernels(s.model, &s, ICD_RUN_BF16, &expected);
+    for (int64_t i = 0; i < s.layout->count; i++) s.layout->entry[i].quant = NULL;
+    set_kernels(s.layout, ICD_KERNEL_DENSE, 4);
+    assert_run_gives(s.model, &s, ICD_RUN_BF16, &expected);
+    result_release(&expected);
+    icd_model_free(ctx, worth);
+    sparse_free(ctx, &s);
+}
+
+/* 4 bits: the f32 run of their values, up to the rounding of activations to int8. */
+static void int4_computes_with_its_values(void **state)
+{
+    static const int32_t GROUP[] = {0, 8, 16, 32};
+    (void)state;
+    for (int g = 0; g < 4; g++) {
+        sparse s = sparse_new(ctx, source, 16, .5, 4);
+        icd_model *worth = retype(&s, ICD_WEIGHT_INT4, GROUP[g]);
+        result exact = run_once(ctx, worth, NULL, ICD_RUN_F32, &batch);
+        result dense = run_once(ctx, s.model, s.layout, ICD_RUN_INT4, &batch);
+        assert_true(cosine(exact.hidden, dense.hidden, exact.tokens * exact.width) >
+                    .999);
+        for (int32_t granule = 8; granule <= 32; granule *= 2) {
+            set_kernels(s.layout, ICD_KERNEL_TILE, granule);
+            result tile = run_once(ctx, s.model, s.layout, ICD_RUN_INT4, &batch);
+            assert_true(relative_gap(tile.hidden, dense.hidden,
+                                     dense.tokens * dense.width) < .02);
+            result_release(&tile);
+        }
+        result_release(&dense);
+        result_release(&exact);
+        icd_model_free(ctx, worth);
+        sparse_free(ctx, &s);
+    }
+}
+
+static void refuse(const sparse *s, icd_status expected, const char *text, int32_t dtype)
+{
+    icd_runner_opts opts = small_opts(dtype);
+    icd_runner *runner = NULL;
+    assert_fails(ctx, expected, text,
+                 icd_runner_new(ctx, s->model, s->layout, &batch, &opts, &runner));
+    assert_null(runner);
+}
+
+static void what_has_no_kernel_is_refused(void **state)
+{
+    (void)state;
+    sparse s = sparse_new(ctx, source, 16, .5, 5);
+    icd_model_free(ctx, retype(&s, ICD_WEIGHT_INT4, 8));
+    set_kernels(s.layout, ICD_KERNEL_GATHER, 1);
+    refuse(&s, ICD_EUNSUPPORTED, "expected dense or tiles", ICD_RUN_INT4);
+    set_kernels(s.layout, ICD_KERNEL_TILE, 4);
+    refuse(&s, ICD_EUNSUPPORTED, "granules of 4", ICD_RUN_INT4);
+    set_kernels(s.layout, ICD_KERNEL_DENSE, 4);
+    set_orders(ctx, s.model, s.layout, 5);
+    refuse(&s, ICD_EINVAL, "tears groups of 8 channels", ICD_RUN_INT4);
+    icd_model_free(ctx, retype(&s, ICD_WEIGHT_FP8_E4M3, 0));
+    refuse(&s, ICD_EUNSUPPORTED, "weights in fp8_e4m3", ICD_RUN_INT8);
+    icd_model_free(ctx, retype(&s, ICD_WEIGHT_BF16, 0));
+    s.layout->entry[1].quant = NULL;
+    refuse(&s, ICD_EINVAL, "activations of another type", ICD_RUN_INT8);
+    sparse_free(ctx, &s);
+}
+
+/* Two of four keep their int8 bits, whether the local order keeps the fours together
+   (half the bytes) or not (dense). */
+static void two_of_four_is_int8(void **state)
+{
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 6, 0);
+    for (int ordered = 0; ordered < 2; ordered++) {
+        sparse s = sparse_new(ctx, source, 16, 1, 6);
+        if (ordered) set_orders(ctx, s.model, s.layout, 6);
+        for (int64_t i = 0; i < s.layout->count; i++) {
+            icd_quantized *q = s.quant[i];
+            for (int64_t k = 0; k < q->rows * q->cols; k++)
+                if (k % q->cols % 4 == icd_i_rng_below(&rng, 2) ||
+                    k % q->cols % 4 == 2 + (k / 64) % 2)
+                    q->q[k] = 0;
+            for (int64_t k = 0; k < q->rows * q->cols; k++)
+                if (k % q->cols % 4 == 1) q->q[k] = 0;
+        }
+        result plain = run_once(ctx, s.model, s.layout, ICD_RUN_INT8, &batch);
+        for (int64_t i = 0; i < s.layout->count; i++)
+            assert_true(icd_quantized_set_nm(s.quant[i], 2, 4));
+        assert_run_gives(s.model, &s, ICD_RUN_INT8, &plain);
+        result_release(&plain);
+        sparse_free(ctx, &s);
+    }
+}
+
+static icd_status new_and_step(icd_ctx *own, void *arg)
+{
+    const sparse *s = arg;
+    icd_runner_opts opts = small_opts(ICD_RUN_INT4);
+    icd_runner *runner = NULL;
+    icd_output out;
+    icd_status status = icd_runner_new(own, s->model, s->layout, &batch, &opts, &runner);
+    if (status == ICD_OK) status = icd_runner_step(own, runner, &batch, &out);
+    icd_runner_free(own, runner);
+    return status;
+}
+
+static void failing_allocations_leave_nothing(void **state)
+{
+    static const int32_t DTYPE[] = {ICD_WEIGHT_BF16, ICD_WEIGHT_INT4};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        sparse s = sparse_new(ctx, source, 16, .5, 7);
+        icd_model_free(ctx, retype(&s, DTYPE[i], i ? 16 : 0));
+        icd_test_failing_allocations(new_and_step, &s);
+        sparse_free(ctx, &s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kernels_agree_in_f32),
+        cmocka_unit_test(bf16_is_f32_with_rounded_weights),
+        cmocka_unit_test(int4_computes_with_its_values),
+        cmocka_unit_test(what_has_no_kernel_is_refused),
+        cmocka_unit_test(two_of_four_is_int8),
+        cmocka_unit_test(failing_allocations_leave_nothing),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
