@@ -9,6 +9,7 @@
 enum {
     RUNGS = 12,
     SHRINK = 6,         /* a rung holds a sixth of the nodes of the one below, or less */
+    GROWTH = 8,         /* a cluster takes that many times the mean size */
     STEPS = 4,          /* of coarsening from rung to rung, at most */
     PART_NODES = 64,    /* a part is not divided further once it shows as so many nodes */
     LEAST_NODES = 8192, /* below that a graph has no rung above */
@@ -32,21 +33,20 @@ typedef struct ladder {
     int32_t *part; /* node of the rung in work -> part */
 } ladder;
 
-/* One step of coarsening, into a graph of its own. @return false: it would not shrink */
-static icd_status coarsen_once(icd_ctx *ctx, const icd_wgraph *g, icd_rng *rng,
-                               int32_t *map, icd_wgraph *out, bool *good)
+/* One step of coarsening, into a graph of its own. @param good [out] false: it would not
+ * shrink */
+static icd_status coarsen_once(ladder *l, const icd_wgraph *g, icd_rng *rng, int32_t *map,
+                               icd_wgraph *out, bool *good)
 {
     icd_status status;
-    icd_work work = {.size = icd_i_wgraph_bytes(g->n, g->ptr[g->n])};
-    ICD_TRY(ICD_ALLOC(ctx, (int64_t)work.size, &work.base));
     int64_t total = 0;
+    int32_t n = 0;
     for (int32_t v = 0; v < g->n; ++v) total += g->size[v];
-    int64_t cap = (total / g->n + 1) * 4;
-    int32_t n = icd_i_coarsen(g, NULL, (int32_t)cap, rng, &work, map);
+    int32_t cap = (int32_t)(total / g->n + 1) * GROWTH;
+    ICD_TRY(icd_i_coarsen_wide(l->ctx, g, cap, rng, l->params->bisect->budget, map, &n));
     *good = n > 1 && n < g->n - g->n / 20;
-    if (*good) ICD_TRY(icd_i_wgraph_contract_new(ctx, g, map, n, out));
+    if (*good) ICD_TRY(icd_i_wgraph_contract_new(l->ctx, g, map, n, out));
 done:
-    icd_i_free(ctx, work.base);
     return status;
 }
 
@@ -63,7 +63,7 @@ static icd_status climb(ladder *l, icd_rng *rng, bool *good)
     *good = true;
     for (int s = 0; *good && s < STEPS && g.n > goal; ++s) {
         if (icd_i_budget_over(l->params->bisect->budget)) *good = false;
-        if (*good) ICD_TRY(coarsen_once(l->ctx, &g, rng, step, &next, good));
+        if (*good) ICD_TRY(coarsen_once(l, &g, rng, step, &next, good));
         if (!*good) break;
         for (int32_t v = 0; v < n; ++v) from->map[v] = step[from->map[v]];
         if (g.ptr != from->g.ptr) icd_i_wgraph_release(l->ctx, &g);

@@ -8,6 +8,7 @@
 #define ICD_SOLVER_COARSEN_H
 
 #include "base/rng.h"
+#include "solver/budget.h"
 #include "solver/wgraph.h"
 
 /**
@@ -22,5 +23,16 @@
  */
 int32_t icd_i_coarsen(const icd_wgraph *g, const int32_t *zone, int32_t cap, icd_rng *rng,
                       icd_work *work, int32_t *map);
+
+/**
+ * The same clusters, without zones, for large graphs: neighbours are looked at in
+ * parallel.
+ * @param count [out] clusters; where the time is over, single nodes are left
+ * @cost time O(nnz + n), memory 17 n bytes
+ * @det  any thread count
+ */
+icd_status icd_i_coarsen_wide(icd_ctx *ctx, const icd_wgraph *g, int32_t cap,
+                              icd_rng *rng, icd_budget *budget, int32_t *map,
+                              int32_t *count);
 
 #endif

@@ -18,22 +18,20 @@ typedef struct tower {
 } tower;
 
 /* @param good [out] false: there is no level above worth having */
-static icd_status climb(tower *t, int64_t cap, icd_rng *rng, bool *good)
+static icd_status climb(tower *t, int64_t cap, icd_rng *rng, icd_budget *budget,
+                        bool *good)
 {
     icd_status status;
     const icd_wgraph *g = &t->graph[t->top];
-    icd_work work = {.size = (size_t)g->n * 3 * sizeof(int32_t) + 64};
-    int32_t *map = NULL, limit = cap < INT32_MAX ? (int32_t)cap : INT32_MAX;
-    ICD_TRY(ICD_ALLOC(t->ctx, (int64_t)work.size, &work.base));
+    int32_t *map = NULL, n = 0, limit = cap < INT32_MAX ? (int32_t)cap : INT32_MAX;
     ICD_TRY(ICD_ALLOC(t->ctx, g->n, &map));
-    int32_t n = icd_i_coarsen(g, NULL, limit, rng, &work, map);
-    *good = n > 0 && n < g->n;
+    ICD_TRY(icd_i_coarsen_wide(t->ctx, g, limit, rng, budget, map, &n));
+    *good = n < g->n;
     if (!*good) goto done;
     ICD_TRY(icd_i_wgraph_contract_new(t->ctx, g, map, n, &t->graph[t->top + 1]));
     t->map[t->top++] = map;
     map = NULL;
 done:
-    icd_i_free(t->ctx, work.base);
     icd_i_free(t->ctx, map);
     return status;
 }
@@ -75,7 +73,7 @@ icd_status icd_i_sketch(icd_ctx *ctx, const icd_wgraph *g, icd_budget *budget,
     ICD_TRY(ICD_ALLOC(ctx, g->n, &scratch));
     icd_i_rng_init(&rng, seed, STREAM);
     for (int64_t cap = GROWTH; t.top + 1 < LEVELS; cap *= GROWTH) {
-        if (!icd_i_budget_over(budget)) ICD_TRY(climb(&t, cap, &rng, &good));
+        if (!icd_i_budget_over(budget)) ICD_TRY(climb(&t, cap, &rng, budget, &good));
         if (icd_i_budget_over(budget) || !good) break;
     }
     for (int32_t k = 0; k < t.graph[t.top].n; ++k) order[k] = k;

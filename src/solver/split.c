@@ -74,39 +74,59 @@ static void list_parts(splitter *s, const icd_parts *start)
     s->now.parts = start->count;
 }
 
-static void fill_part(splitter *s, const icd_wgraph *g, const int32_t *place_of,
-                      int32_t p, int64_t *used)
+/* The given graph, and where its nodes stand. */
+typedef struct filling {
+    splitter *s;
+    const icd_wgraph *g;
+    int32_t *place_of;
+} filling;
+
+static void fill_part(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
 {
-    forest *f = &s->now;
-    int32_t begin = f->part[p].begin, n = f->part[p].end - begin;
+    const filling *from = arg;
+    const icd_wgraph *g = from->g;
+    forest *f = &from->s->now;
+    int32_t p = (int32_t)chunk, begin = f->part[p].begin, n = f->part[p].end - begin;
     int64_t *ptr = f->ptr + begin + p;
-    icd_edge *edge = f->edge + *used;
+    icd_edge *edge = f->edge + f->base[p];
     int64_t count = 0;
-    f->base[p] = *used;
+    (void)chunks;
+    (void)worker;
     ptr[0] = 0;
     for (int32_t i = 0; i < n; ++i) {
         int32_t v = f->order[begin + i];
         f->size[begin + i] = g->size[v];
         for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
-            int32_t to = place_of[g->edge[k].to] - begin;
+            int32_t to = from->place_of[g->edge[k].to] - begin;
             if (to >= 0 && to < n) edge[count++] = (icd_edge){to, g->edge[k].w};
         }
         ptr[i + 1] = count;
     }
-    *used += count;
+}
+
+/* Every part has room for all edges of its nodes. */
+static void find_bases(const filling *from)
+{
+    forest *f = &from->s->now;
+    int64_t at = 0;
+    for (int32_t p = 0; p < f->parts; ++p) {
+        f->base[p] = at;
+        for (int32_t i = f->part[p].begin; i < f->part[p].end; ++i)
+            at += from->g->ptr[f->order[i] + 1] - from->g->ptr[f->order[i]];
+    }
 }
 
 static icd_status fill_forest(splitter *s, const icd_wgraph *g, const int32_t *order)
 {
     icd_status status;
-    int32_t *place_of = NULL;
-    int64_t used = 0;
-    ICD_TRY(ICD_ALLOC(s->ctx, g->n, &place_of));
+    filling from = {.s = s, .g = g};
+    ICD_TRY(ICD_ALLOC(s->ctx, g->n, &from.place_of));
     memcpy(s->now.order, order, (size_t)g->n * sizeof *order);
-    for (int32_t k = 0; k < g->n; ++k) place_of[order[k]] = k;
-    for (int32_t p = 0; p < s->now.parts; ++p) fill_part(s, g, place_of, p, &used);
+    for (int32_t k = 0; k < g->n; ++k) from.place_of[order[k]] = k;
+    find_bases(&from);
+    icd_i_parallel(s->ctx, s->now.parts, fill_part, &from);
 done:
-    icd_i_free(s->ctx, place_of);
+    icd_i_free(s->ctx, from.place_of);
     return status;
 }
 

@@ -1,6 +1,7 @@
 #include "solver_support.h"
 
 #include "solver/cascade.h"
+#include "solver/coarsen.h"
 #include "solver/settle.h"
 
 enum { N = 12000, COMMUNITY = 50 };
@@ -77,6 +78,32 @@ static void tear_down(graph *t)
     icd_i_wgraph_release(t->ctx, &t->g);
     icd_csr_free(t->ctx, t->w);
     icd_ctx_free(t->ctx);
+}
+
+/* Looking at neighbours in parallel gives the very same clusters. */
+static void test_coarsen_wide(void **state)
+{
+    static const int32_t CAP[] = {2, 8, 64, 5000};
+    graph t;
+    icd_rng rng, same;
+    (void)state;
+    set_up(&t, N, 3);
+    int32_t *one = calloc(N, sizeof *one), *two = calloc(N, sizeof *two), count = 0;
+    icd_work work = {.size = 12 * N + 256};
+    work.base = malloc(work.size);
+    for (int i = 0; i < 4; ++i) {
+        icd_i_rng_init(&rng, 4, 1);
+        icd_i_rng_init(&same, 4, 1);
+        int32_t want = icd_i_coarsen(&t.g, NULL, CAP[i], &rng, &work, one);
+        assert_ok(t.ctx,
+                  icd_i_coarsen_wide(t.ctx, &t.g, CAP[i], &same, &t.budget, two, &count));
+        assert_true(want > 0 && want == count);
+        assert_memory_equal(one, two, N * sizeof *one);
+    }
+    free(work.base);
+    free(one);
+    free(two);
+    tear_down(&t);
 }
 
 /* Rows in parallel are those of icd_i_wgraph_contract, edge by edge. */
@@ -166,8 +193,7 @@ static double solve(graph *t, int32_t *order)
     assert_int_equal(reached.at[reached.count], n);
     for (int32_t v = 0; v < n; ++v) assert_in_range(part[v], 0, reached.count - 1);
     for (int32_t k = 1; k < n; ++k) assert_true(part[order[k - 1]] <= part[order[k]]);
-    assert_ok(t->ctx,
-              icd_i_cascade_end(t->ctx, &t->g, &params, &reached, part, order));
+    assert_ok(t->ctx, icd_i_cascade_end(t->ctx, &t->g, &params, &reached, part, order));
     icd_i_bounds_release(t->ctx, &blocks);
     icd_i_bounds_release(t->ctx, &reached);
     free(part);
@@ -249,9 +275,9 @@ static void test_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contract), cmocka_unit_test(test_rename),
-        cmocka_unit_test(test_settle),   cmocka_unit_test(test_cascade),
-        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_coarsen_wide), cmocka_unit_test(test_contract),
+        cmocka_unit_test(test_rename),       cmocka_unit_test(test_settle),
+        cmocka_unit_test(test_cascade),      cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
