@@ -10,10 +10,12 @@
 #include "solver/split.h"
 
 /**
- * Moves blocks of equal length inside their zone.
+ * Exchanges blocks of equal length inside their zone: by annealing where the effort is
+ * not low, then with near ones until none is better.
  * @param zones [in]     refined by `blocks`
  * @param order [in/out] node at slot; C never rises
  * @cost time O(nnz), memory O(nnz + n)
+ * @det  a function of the arguments
  */
 icd_status icd_i_arrange(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *zones,
                          const icd_bounds *blocks, const icd_solver_opts *o,
