@@ -9,7 +9,8 @@
 
 static const icd_engine *const ENGINE[] = {&icd_i_engine_bert, &icd_i_engine_ffn,
                                            &icd_i_engine_decoder, &icd_i_engine_mamba,
-                                           &icd_i_engine_bert_cuda};
+                                           &icd_i_engine_bert_cuda,
+                                           &icd_i_engine_decoder_cuda};
 
 static icd_status find_engine(icd_ctx *ctx, const icd_model *model, int32_t device,
                               const icd_engine **out)
@@ -150,6 +151,7 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     if (r->opts.vector <= 0) r->opts.vector = 64;
     ICD_TRY(find_engine(ctx, model, r->opts.device, &r->engine));
     r->model = model;
+    r->ctx = ctx;
     r->capacity = *capacity;
     r->workers = icd_ctx_threads(ctx);
     r->k = icd_i_kernels(icd_i_cpu_best());

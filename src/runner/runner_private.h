@@ -62,7 +62,7 @@ typedef struct icd_engine {
     struct icd_kv **(*kv)(icd_runner *runner, int64_t layer);
 } icd_engine;
 
-extern const icd_engine icd_i_engine_bert_cuda;
+extern const icd_engine icd_i_engine_bert_cuda, icd_i_engine_decoder_cuda;
 extern const icd_engine icd_i_engine_bert, icd_i_engine_ffn, icd_i_engine_decoder,
     icd_i_engine_mamba;
 
@@ -92,6 +92,7 @@ struct icd_runner {
     icd_observe_fn *observe_output;
     void *observe_output_user;
     icd_status observed; /**< what the observer of outputs returned; ends the step */
+    icd_ctx *ctx;             /**< it was made with */
     const icd_layout *layout; /**< while the runner is made */
     void *state;              /**< the engine's */
 };

@@ -122,7 +122,7 @@ ICD_INLINE void store_rows(const icd_gpu_attention &p, uint16_t *y, float (*o)[4
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             int t = query + i / 2 * 8, at = n * 8 + lane % 4 * 2 + i % 2;
-            if (t < p.seq && at < p.dim) y[t * p.ldy + at] = to_bf16(o[n][i] / c.sum[i / 2]);
+            if (t < p.seq && at < p.dim) y[t * p.ldy + at] = to_bf16(c.sum[i / 2] > 0 ? o[n][i] / c.sum[i / 2] : 0);
         }
 }
 
@@ -192,6 +192,10 @@ ICD_INLINE void store_pages(const icd_gpu_rope &p, int64_t t)
         p.page_k[to] = p.k[t * p.ldk + i];
         p.page_v[to] = p.v[t * p.ldv + i];
     }
+    if (!p.live) return;
+    for (int i = thread_id(); i < p.size && p.slot[t] % p.size == 0; i += ICD_GPU_ROWS)
+        p.live[p.slot[t] + i] = i == 0;
+    if (thread_id() == 0) p.live[p.slot[t]] = 1;
 }
 
 ICD_KERNEL(icd_rope, icd_gpu_rope, ICD_GPU_ROWS, 1)

@@ -109,7 +109,9 @@ enum {
     ICD_GPU_RMS_NORM,   /**< x += y; the norm goes to the next product only */
     ICD_GPU_ROW_GELU,
     ICD_GPU_ROW_RELU,
-    ICD_GPU_MUL_SILU /**< y * silu(gate) */
+    ICD_GPU_MUL_SILU, /**< y * silu(gate) */
+    ICD_GPU_MUL_GELU,
+    ICD_GPU_MUL_RELU
 };
 
 /** One row: y (and the stream x), an operation, and the staged input of the next product
@@ -163,6 +165,9 @@ typedef struct icd_gpu_rope {
     ICD_DEV(const int32_t) slot;     /**< [tokens] page * size + slot; none: no pages */
     ICD_DEV(uint16_t) page_k;        /**< [pages][kv_heads][size][dim] */
     ICD_DEV(uint16_t) page_v;
+    /** [pages of the pool][size]; the token becomes live, and as the first of its page it
+     * ends those that lay there before; none: 0 */
+    ICD_DEV(unsigned char) live;
     int64_t ldq, ldk, ldv;
     int32_t tokens, heads, kv_heads, dim, size;
 } icd_gpu_rope;

@@ -8,6 +8,18 @@ struct row_view {
     int64_t t;
 };
 
+ICD_INLINE float relu(float v)
+{
+    return v > 0 || isnan(v) ? v : 0;
+}
+
+ICD_INLINE float gate_value(const icd_gpu_rows &p, int64_t t, int i)
+{
+    float g = from_bf16(p.gate[t * p.ld_gate + i]);
+    if (p.op == ICD_GPU_MUL_SILU) return silu(g);
+    return p.op == ICD_GPU_MUL_GELU ? gelu(g) : relu(g);
+}
+
 ICD_INLINE float read_value(const icd_gpu_rows &p, int64_t t, int i)
 {
     float v = p.y ? from_bf16(p.y[t * p.ldy + i]) : 0;
@@ -15,8 +27,10 @@ ICD_INLINE float read_value(const icd_gpu_rows &p, int64_t t, int i)
         case ICD_GPU_LAYER_NORM: return v + p.x[t * p.n + i];
         case ICD_GPU_RMS_NORM: return p.x[t * p.n + i] += v;
         case ICD_GPU_ROW_GELU: return gelu(v);
-        case ICD_GPU_ROW_RELU: return v > 0 || isnan(v) ? v : 0;
-        case ICD_GPU_MUL_SILU: return v * silu(from_bf16(p.gate[t * p.ld_gate + i]));
+        case ICD_GPU_ROW_RELU: return relu(v);
+        case ICD_GPU_MUL_SILU:
+        case ICD_GPU_MUL_GELU:
+        case ICD_GPU_MUL_RELU: return v * gate_value(p, t, i);
         default: return v;
     }
 }
