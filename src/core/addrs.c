@@ -4,7 +4,16 @@
 
 #include "base/mem.h"
 
-enum { LINE = 64, CHUNK = 96, TILE = 2, INDEX_BYTES = 4, SUM_BYTES = 4 };
+enum {
+    LINE = 64,
+    CHUNK = 96,
+    TILE = 2,
+    INDEX_BYTES = 4,
+    SUM_BYTES = 4,
+    WEIGHT_BITS = 8,
+    WEIGHT_BITS_MOST = 32,
+    INPUT_BYTES_MOST = 4
+};
 
 /* What a tile of tokens touches, in this order; sums are written once per chunk. */
 typedef enum phase { WEIGHTS, INDICES, ACTIVATIONS, SUMS } phase;
@@ -19,6 +28,7 @@ typedef struct stream {
     icd_addrs face;
     icd_addrs_opts opts;
     icd_addrs_linear *linear;
+    int32_t *weight_bits, *input_bytes; /* [count] */
     int64_t count;
     uint64_t *weights, *indices; /* [count] addresses */
     uint64_t *buffer;            /* [buffers] */
@@ -55,6 +65,13 @@ static int64_t live_first(const icd_plan *plan, int64_t block)
     return plan->block_ptr[block] * entries_per_group(plan);
 }
 
+/* Bytes of the packed weights of so many groups. */
+static int64_t weight_bytes(const stream *s, int64_t linear, int64_t groups)
+{
+    return groups * s->linear[linear].plan->vector * ICD_GROUP * s->weight_bits[linear] /
+           WEIGHT_BITS;
+}
+
 static int64_t chunk_end(const stream *s)
 {
     return least(s->now.chunk + s->opts.chunk, s->opts.tokens);
@@ -78,12 +95,10 @@ static void next_block(stream *s)
 
 static void read_weights(stream *s, const icd_plan *plan, icd_addr_run *run)
 {
-    int64_t bytes = plan->vector * (int64_t)ICD_GROUP;
-    run->address =
-        s->weights[s->now.linear] + (uint64_t)(plan->block_ptr[s->now.block] * bytes);
-    run->bytes =
-        (uint32_t)((plan->block_ptr[s->now.block + 1] - plan->block_ptr[s->now.block]) *
-                   bytes);
+    int64_t at = s->now.linear, from = weight_bytes(s, at, plan->block_ptr[s->now.block]),
+            to = weight_bytes(s, at, plan->block_ptr[s->now.block + 1]);
+    run->address = s->weights[at] + (uint64_t)from;
+    run->bytes = (uint32_t)(to - from);
     s->now.phase = INDICES;
 }
 
@@ -120,12 +135,13 @@ static void read_activations(stream *s, const icd_plan *plan, icd_addr_run *run)
 {
     cursor *c = &s->now;
     int64_t count = live_count(plan, c->block), end = c->at + 1;
-    int64_t unit = plan->kernel == ICD_KERNEL_GATHER ? 1 : ICD_GROUP;
+    int64_t bytes = s->input_bytes[c->linear],
+            unit = (plan->kernel == ICD_KERNEL_GATHER ? 1 : ICD_GROUP) * bytes;
     const int32_t *live = plan->live + live_first(plan, c->block);
     if (c->at < count) {
         while (end < count && live[end] == live[end - 1] + 1) end++;
         run->address = s->buffer[s->linear[c->linear].input] +
-                       (uint64_t)(c->token * plan->slots + live[c->at] * unit);
+                       (uint64_t)(c->token * plan->slots * bytes + live[c->at] * unit);
         run->bytes = (uint32_t)((end - c->at) * unit);
         c->at = end;
     }
@@ -198,13 +214,33 @@ static icd_status place_all(icd_ctx *ctx, stream *s)
     for (int64_t i = 0; i < s->count; i++) {
         const icd_plan *plan = s->linear[i].plan;
         int64_t groups = icd_i_plan_groups(plan);
-        s->weights[i] = place(&top, groups * plan->vector * ICD_GROUP);
+        s->weights[i] = place(&top, weight_bytes(s, i, groups));
         s->indices[i] = place(&top, groups * entries_per_group(plan) * INDEX_BYTES);
-        widen(bytes, s->linear[i].input, s->opts.tokens * plan->slots);
+        widen(bytes, s->linear[i].input,
+              s->opts.tokens * plan->slots * s->input_bytes[i]);
         widen(bytes, s->linear[i].output, s->opts.tokens * plan->rows * SUM_BYTES);
     }
     for (int64_t b = 0; b < s->buffers; b++) s->buffer[b] = place(&top, bytes[b]);
     icd_i_free(ctx, bytes);
+    return ICD_OK;
+}
+
+static bool is_within(const int32_t *list, int64_t i, int32_t most)
+{
+    return !list || (list[i] >= 1 && list[i] <= most);
+}
+
+static icd_status check_widths(icd_ctx *ctx, int64_t count, const icd_addrs_opts *opts)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!is_within(opts->weight_bits, i, WEIGHT_BITS_MOST) ||
+            !is_within(opts->input_bytes, i, INPUT_BYTES_MOST))
+            return icd_i_fail(ctx, ICD_EINVAL, "address stream", NULL,
+                              "linear %lld has weights of %d bits and activations of %d "
+                              "bytes, expected 1 to %d and 1 to %d",
+                              (long long)i, opts->weight_bits ? opts->weight_bits[i] : 0,
+                              opts->input_bytes ? opts->input_bytes[i] : 0,
+                              WEIGHT_BITS_MOST, INPUT_BYTES_MOST);
     return ICD_OK;
 }
 
@@ -225,7 +261,7 @@ static icd_status check(icd_ctx *ctx, const icd_addrs_linear *linear, int64_t co
                               "linear %lld uses buffers %d and %d, expected 0 to %lld",
                               (long long)i, linear[i].input, linear[i].output,
                               (long long)count * 2);
-    return ICD_OK;
+    return check_widths(ctx, count, opts);
 }
 
 static void set_defaults(icd_addrs_opts *o)
@@ -235,14 +271,19 @@ static void set_defaults(icd_addrs_opts *o)
     if (!o->agents) o->agents = 1;
 }
 
-static icd_status fill(icd_ctx *ctx, stream *s, const icd_addrs_linear *linear)
+static icd_status fill(icd_ctx *ctx, stream *s, const icd_addrs_linear *linear,
+                       const icd_addrs_opts *opts)
 {
     icd_status status = ICD_OK;
     ICD_TRY(ICD_ALLOC(ctx, s->count, &s->linear));
+    ICD_TRY(ICD_ALLOC(ctx, s->count, &s->weight_bits));
+    ICD_TRY(ICD_ALLOC(ctx, s->count, &s->input_bytes));
     ICD_TRY(ICD_ALLOC(ctx, s->count, &s->weights));
     ICD_TRY(ICD_ALLOC(ctx, s->count, &s->indices));
     for (int64_t i = 0; i < s->count; i++) {
         s->linear[i] = linear[i];
+        s->weight_bits[i] = opts->weight_bits ? opts->weight_bits[i] : WEIGHT_BITS;
+        s->input_bytes[i] = opts->input_bytes ? opts->input_bytes[i] : 1;
         if (s->buffers <= linear[i].input) s->buffers = linear[i].input + 1;
         if (s->buffers <= linear[i].output) s->buffers = linear[i].output + 1;
     }
@@ -262,10 +303,11 @@ icd_status icd_i_addrs_plans(icd_ctx *ctx, const icd_addrs_linear *linear, int64
     ICD_TRY(check(ctx, linear, count, opts));
     ICD_TRY(ICD_ALLOC(ctx, 1, &s));
     s->opts = *opts;
+    s->opts.weight_bits = s->opts.input_bytes = NULL; /* copied below */
     s->count = count;
     set_defaults(&s->opts);
     s->face = (icd_addrs){next, rewind_stream, s, s->opts.agents};
-    ICD_TRY(fill(ctx, s, linear));
+    ICD_TRY(fill(ctx, s, linear, opts));
     *out = &s->face;
     s = NULL;
 done:
@@ -278,6 +320,8 @@ void icd_i_addrs_free(icd_ctx *ctx, icd_addrs *addrs)
     if (!addrs) return;
     stream *s = addrs->self;
     icd_i_free(ctx, s->linear);
+    icd_i_free(ctx, s->weight_bits);
+    icd_i_free(ctx, s->input_bytes);
     icd_i_free(ctx, s->weights);
     icd_i_free(ctx, s->indices);
     icd_i_free(ctx, s->buffer);

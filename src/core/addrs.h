@@ -28,15 +28,17 @@ typedef struct icd_addrs {
 /** One linear of the stream; buffers with the same number are the same memory. */
 typedef struct icd_addrs_linear {
     const icd_plan *plan; /**< borrowed */
-    int32_t input;        /**< buffer that is read: tokens x slots, int8 */
+    int32_t input;        /**< buffer that is read: tokens x slots */
     int32_t output;       /**< buffer that is written: tokens x rows, f32 */
 } icd_addrs_linear;
 
 typedef struct icd_addrs_opts {
-    int64_t tokens; /**< of one inference */
-    int64_t chunk;  /**< tokens that share one pass over a row block; 0: 96 */
-    int64_t tile;   /**< tokens that share one reading of a weight; 0: 2 */
-    int32_t agents; /**< row blocks go round among these; 0: 1 */
+    int64_t tokens;             /**< of one inference */
+    int64_t chunk;              /**< tokens that share one pass over a row block; 0: 96 */
+    int64_t tile;               /**< tokens that share one reading of a weight; 0: 2 */
+    int32_t agents;             /**< row blocks go round among these; 0: 1 */
+    const int32_t *weight_bits; /**< [linears] of a packed weight, 1 to 32; NULL: 8 */
+    const int32_t *input_bytes; /**< [linears] of an activation, 1 to 4; NULL: 1 */
 } icd_addrs_opts;
 
 /**
@@ -45,9 +47,10 @@ typedef struct icd_addrs_opts {
  * live weights and indices and the tile's live activations are read, the sums written.
  * Packed weights lie one behind the other from address 0, 64-byte aligned; buffers
  * behind them.
- * @param linear [in] copied; the plans must outlive the stream
+ * @param linear [in] copied, like the lists of opts; the plans must outlive the stream
  * @param out    [out] icd_i_addrs_free; NULL on error
- * @return ICD_OK | ICD_EINVAL no tokens, a negative buffer | ICD_ENOMEM
+ * @return ICD_OK | ICD_EINVAL no tokens, a negative buffer, bits out of range |
+ * ICD_ENOMEM
  * @cost   memory O(linears); each run O(1)
  */
 icd_status icd_i_addrs_plans(icd_ctx *ctx, const icd_addrs_linear *linear, int64_t count,

@@ -44,7 +44,7 @@ static icd_plan *make_plan(int32_t kernel, uint64_t seed)
 /* The same accesses by loops that run forwards. */
 typedef struct oracle {
     icd_addr_run *run;
-    int64_t count;
+    int64_t count, bits[2], bytes[2]; /* of weights, of activations */
     uint64_t weights[2], indices[2], buffer[3];
 } oracle;
 
@@ -71,14 +71,15 @@ static void place(oracle *o, icd_plan *const *plan, int64_t tokens)
     for (int i = 0; i < 2; i++) {
         int64_t groups = icd_i_plan_groups(plan[i]);
         o->weights[i] = top;
-        top += round_up(groups * VECTOR * 4);
+        top += round_up(groups * VECTOR * 4 * o->bits[i] / 8);
         o->indices[i] = top;
         top += round_up(groups * entries(plan[i]) * 4);
     }
     /* linear 0: buffer 0 -> 1; linear 1: buffer 1 -> 2 */
     o->buffer[0] = top;
-    o->buffer[1] = top += round_up(tokens * plan[0]->slots);
-    o->buffer[2] = top + round_up(tokens * ROWS * 4);
+    o->buffer[1] = top += round_up(tokens * plan[0]->slots * o->bytes[0]);
+    int64_t written = tokens * ROWS * 4, read = tokens * plan[1]->slots * o->bytes[1];
+    o->buffer[2] = top + round_up(written > read ? written : read);
 }
 
 static void token_reads(oracle *o, const icd_plan *p, int i, int64_t block, int64_t token,
@@ -89,8 +90,10 @@ static void token_reads(oracle *o, const icd_plan *p, int i, int64_t block, int6
     for (int64_t k = from; k < to;) {
         int64_t end = k + 1;
         while (end < to && p->live[end] == p->live[end - 1] + 1) end++;
-        put(o, o->buffer[i] + (uint64_t)(token * p->slots + p->live[k] * unit),
-            (end - k) * unit, agent, false);
+        put(o,
+            o->buffer[i] +
+                (uint64_t)((token * p->slots + p->live[k] * unit) * o->bytes[i]),
+            (end - k) * unit * o->bytes[i], agent, false);
         k = end;
     }
 }
@@ -105,8 +108,10 @@ static void expect(oracle *o, const icd_plan *p, int i, const icd_addrs_opts *op
                     rows = ROWS - b * VECTOR;
             int64_t agent = b % opts->agents;
             for (int64_t t = c; t < stop; t += opts->tile) {
-                put(o, o->weights[i] + (uint64_t)(p->block_ptr[b] * VECTOR * 4),
-                    groups * VECTOR * 4, agent, false);
+                put(o,
+                    o->weights[i] +
+                        (uint64_t)(p->block_ptr[b] * VECTOR * 4 * o->bits[i] / 8),
+                    groups * VECTOR * 4 * o->bits[i] / 8, agent, false);
                 if (p->kernel != ICD_KERNEL_DENSE)
                     put(o, o->indices[i] + (uint64_t)(p->block_ptr[b] * entries(p) * 4),
                         groups * entries(p) * 4, agent, false);
@@ -140,19 +145,26 @@ static void test_same_as_loops(void **state)
                                         {ICD_KERNEL_DENSE, ICD_KERNEL_TILE},
                                         {ICD_KERNEL_GATHER, ICD_KERNEL_DENSE}};
     static const icd_addrs_opts OPTS[] = {
-        {1, 96, 2, 1}, {7, 4, 2, 3}, {8, 8, 3, 2}, {5, 1, 1, 1}};
+        {.tokens = 1, .chunk = 96, .tile = 2, .agents = 1},
+        {.tokens = 7, .chunk = 4, .tile = 2, .agents = 3},
+        {.tokens = 8, .chunk = 8, .tile = 3, .agents = 2},
+        {.tokens = 5, .chunk = 1, .tile = 1, .agents = 1}};
     static icd_addr_run memory[RUNS_MOST];
     (void)state;
     for (size_t k = 0; k < 3; k++)
         for (size_t c = 0; c < 4; c++) {
             icd_plan *plan[2] = {make_plan(KERNEL[k][0], k), make_plan(KERNEL[k][1], 9)};
             icd_addrs_linear linear[] = {{plan[0], 0, 1}, {plan[1], 1, 2}};
-            oracle o = {.run = memory};
+            const int32_t bits[] = {8, 4}, bytes[] = {1, 4};
+            oracle o = {.run = memory, .bits = {8, 4}, .bytes = {1, 4}};
+            icd_addrs_opts opts = OPTS[c];
+            opts.weight_bits = bits;
+            opts.input_bytes = bytes;
             icd_addrs *a = NULL;
             place(&o, plan, OPTS[c].tokens);
             expect(&o, plan[0], 0, &OPTS[c]);
             expect(&o, plan[1], 1, &OPTS[c]);
-            assert_ok(ctx, icd_i_addrs_plans(ctx, linear, 2, &OPTS[c], &a));
+            assert_ok(ctx, icd_i_addrs_plans(ctx, linear, 2, &opts, &a));
             assert_int_equal(a->agents, OPTS[c].agents);
             check_stream(a, &o);
             a->rewind(a->self);
@@ -168,7 +180,9 @@ static void test_wrong_arguments(void **state)
     (void)state;
     icd_plan *plan = make_plan(ICD_KERNEL_TILE, 1);
     icd_addrs_linear linear = {plan, 0, 1}, below = {plan, -1, 1}, beyond = {plan, 0, 9};
-    icd_addrs_opts none = {0}, one = {.tokens = 1}, many = {.tokens = 1, .agents = 70000};
+    const int32_t bits = 64;
+    icd_addrs_opts none = {0}, wide = {.tokens = 1, .weight_bits = &bits},
+                   one = {.tokens = 1}, many = {.tokens = 1, .agents = 70000};
     icd_addrs *a = NULL;
     assert_fails(ctx, ICD_EINVAL, "0 tokens",
                  icd_i_addrs_plans(ctx, &linear, 1, &none, &a));
@@ -178,6 +192,8 @@ static void test_wrong_arguments(void **state)
                  icd_i_addrs_plans(ctx, &beyond, 1, &one, &a));
     assert_fails(ctx, ICD_EINVAL, "70000 agents",
                  icd_i_addrs_plans(ctx, &linear, 1, &many, &a));
+    assert_fails(ctx, ICD_EINVAL, "64 bits",
+                 icd_i_addrs_plans(ctx, &linear, 1, &wide, &a));
     assert_null(a);
     icd_i_addrs_free(ctx, NULL);
     icd_i_plan_free(ctx, plan);
