@@ -31,7 +31,7 @@ static double value_of(const icd_solve *s, const icd_score *score)
 }
 
 /* Smaller is better, the first difference decides. */
-static void ranks(const icd_solve *s, const icd_verdict *v, double rank[4])
+static void ranks(const icd_solve *s, const icd_assessment *v, double rank[4])
 {
     bool cut = s->stats->objective == ICD_OBJ_CUT;
     rank[0] = cut ? 0 : value_of(s, &v->score);
@@ -40,7 +40,8 @@ static void ranks(const icd_solve *s, const icd_verdict *v, double rank[4])
     rank[3] = v->quarter;
 }
 
-bool icd_i_contest_better(const icd_solve *s, const icd_verdict *a, const icd_verdict *b)
+bool icd_i_contest_better(const icd_solve *s, const icd_assessment *a,
+                          const icd_assessment *b)
 {
     double x[4], y[4];
     ranks(s, a, x);

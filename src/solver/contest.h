@@ -13,7 +13,7 @@ enum { ICD_ENTRIES = 8 };
 /** An order of indices and what it is worth. */
 typedef struct icd_candidate {
     int32_t *old_of_new;
-    icd_verdict verdict;
+    icd_assessment verdict;
     const char *from; /**< where it came from */
 } icd_candidate;
 
@@ -33,7 +33,8 @@ icd_status icd_i_contest_init(icd_solve *s, icd_contest *c);
 void icd_i_contest_release(icd_contest *c);
 
 /** By the objective, then slices, cut, cut of quarters, C. */
-bool icd_i_contest_better(const icd_solve *s, const icd_verdict *a, const icd_verdict *b);
+bool icd_i_contest_better(const icd_solve *s, const icd_assessment *a,
+                          const icd_assessment *b);
 
 /** Scores the trial; it becomes the best where it is better, or with `keep` anyway. */
 icd_status icd_i_contest_judge(icd_contest *c, const char *from, bool keep);

@@ -102,7 +102,7 @@ static double modularity(const judge *j, const pair_sums *s)
     return s->inside / s->total - j->o->gamma * null;
 }
 
-static void judge_pairs(judge *j, icd_verdict *verdict)
+static void judge_pairs(judge *j, icd_assessment *verdict)
 {
     icd_score *out = &verdict->score;
     if (!j->problem->w) return;
@@ -203,7 +203,7 @@ static void judge_release(icd_ctx *ctx, judge *j)
 
 icd_status icd_i_score(icd_ctx *ctx, const icd_problem *problem,
                        const int32_t *old_of_new, const icd_solver_opts *o,
-                       icd_verdict *out)
+                       icd_assessment *out)
 {
     icd_status status;
     int64_t n = problem->w ? problem->w->n : problem->sets->n;

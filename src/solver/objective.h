@@ -14,11 +14,11 @@ static inline double icd_i_phi(const icd_solver_opts *o, double d)
 }
 
 /** A score, and the figures that only the solver compares. */
-typedef struct icd_verdict {
+typedef struct icd_assessment {
     icd_score score;
     double quarter; /**< cut between granules of g/4 */
     double slices;  /**< cut between the blocks of Q */
-} icd_verdict;
+} icd_assessment;
 
 /** block_of[slot]: the slices of k_blocks, else granules; n entries of the caller.
  * @return blocks */
@@ -27,6 +27,6 @@ int32_t icd_i_quality_blocks(const icd_solver_opts *o, int32_t n, int32_t *block
 /** icd_score_perm after its checks; options are resolved. */
 icd_status icd_i_score(icd_ctx *ctx, const icd_problem *problem,
                        const int32_t *old_of_new, const icd_solver_opts *o,
-                       icd_verdict *out);
+                       icd_assessment *out);
 
 #endif

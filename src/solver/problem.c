@@ -50,7 +50,7 @@ icd_status icd_score_perm(icd_ctx *ctx, const icd_problem *problem, const icd_pe
 {
     icd_status status;
     icd_solver_opts o;
-    icd_verdict verdict;
+    icd_assessment verdict;
     *out = (icd_score){0};
     ICD_TRY(icd_options_resolve(ctx, &icd_solver_table, opts, &o));
     ICD_TRY(icd_i_problem_check(ctx, problem));

@@ -458,7 +458,7 @@ static icd_status solve(icd_solve *s, icd_perm **out)
     ICD_TRY(solve_init(s));
     ICD_TRY(icd_i_contest_init(s, &c));
     ICD_TRY(enter_start(&c));
-    icd_verdict start = c.best.verdict;
+    icd_assessment start = c.best.verdict;
     ICD_TRY(strcmp(name, "auto") ? run_named(&c, name) : run_auto(&c));
     s->stats->improved = icd_i_contest_better(s, &c.best.verdict, &start);
     snprintf(s->stats->method, sizeof s->stats->method, "%s", name);

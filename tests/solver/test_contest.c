@@ -31,8 +31,8 @@ static void test_order_of_candidates(void **state)
     icd_solver_stats stats = {.objective = ICD_OBJ_CUT};
     icd_problem problem = {0};
     icd_solve s = {.problem = &problem, .stats = &stats, .o = solver_defaults()};
-    icd_verdict a = {.score = {.cut = 0.2, .T = 3, .J = 1, .C = 5}};
-    icd_verdict b = {.score = {.cut = 0.3, .T = 2, .J = 1, .C = 4}};
+    icd_assessment a = {.score = {.cut = 0.2, .T = 3, .J = 1, .C = 5}};
+    icd_assessment b = {.score = {.cut = 0.3, .T = 2, .J = 1, .C = 4}};
     (void)state;
     assert_true(icd_i_contest_better(&s, &a, &b));
     stats.objective = ICD_OBJ_T;

@@ -21,7 +21,7 @@ static icd_csr *chain(icd_ctx *ctx)
 static double cost_of(icd_ctx *ctx, const icd_csr *w, const int32_t *order)
 {
     icd_solver_opts opts = solver_defaults();
-    icd_verdict verdict;
+    icd_assessment verdict;
     icd_problem problem = {.w = w};
     opts.granule = GRANULE;
     assert_ok(ctx, icd_i_score(ctx, &problem, order, &opts, &verdict));
