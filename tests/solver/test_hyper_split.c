@@ -71,7 +71,7 @@ static icd_status choose_small(icd_ctx *ctx, void *arg)
 static void test_failing_allocations(void **state)
 {
     icd_ctx *ctx = icd_ctx_new(NULL);
-    icd_access *a = random_sets(ctx, 16, 260, 4, .6, .1, false, 2);
+    icd_access *a = random_sets(ctx, 16, 260, 4, .9, .3, false, 2);
     (void)state;
     icd_test_failing_allocations(choose_small, a);
     icd_access_free(ctx, a);
