@@ -62,7 +62,8 @@ typedef struct icd_engine {
     struct icd_kv **(*kv)(icd_runner *runner, int64_t layer);
 } icd_engine;
 
-extern const icd_engine icd_i_engine_bert_cuda, icd_i_engine_decoder_cuda;
+extern const icd_engine icd_i_engine_bert_cuda, icd_i_engine_decoder_cuda,
+    icd_i_engine_mamba_cuda;
 extern const icd_engine icd_i_engine_bert, icd_i_engine_ffn, icd_i_engine_decoder,
     icd_i_engine_mamba;
 

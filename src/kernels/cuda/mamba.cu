@@ -1,8 +1,6 @@
 /* The parts of a Mamba layer that are no products. */
 #include "kernels/cuda/lang.h"
 
-enum { STEPS = 32 }; /* tokens of a block of the convolution, of a fresh sequence */
-
 struct conv_view {
     int batch, channel, first, last;
 };
@@ -13,7 +11,7 @@ ICD_INLINE float conv_input(const icd_gpu_conv &p, const conv_view &v, int t)
     if (t >= 0)
         return from_bf16(p.x[((int64_t)v.batch * p.seq + t) * p.ldx + v.channel]);
     if (p.fresh) return 0;
-    return p.state[((int64_t)v.batch * (p.taps - 1) + p.taps - 1 + t) * p.n + v.channel];
+    return p.from[((int64_t)v.batch * (p.taps - 1) + p.taps - 1 + t) * p.n + v.channel];
 }
 
 /* The last taps - 1 inputs. Read before written: with one token in the sequence the rows
@@ -27,7 +25,7 @@ ICD_INLINE void keep_inputs(const icd_gpu_conv &p, const conv_view &v, int live)
 #pragma unroll
     for (int j = 0; j < ICD_GPU_TAPS - 1; j++)
         if (j < p.taps - 1)
-            p.state[((int64_t)v.batch * (p.taps - 1) + j) * p.n + v.channel] = tail[j];
+            p.to[((int64_t)v.batch * (p.taps - 1) + j) * p.n + v.channel] = tail[j];
 }
 
 ICD_INLINE void convolve(const icd_gpu_conv &p, const conv_view &v)
@@ -45,12 +43,12 @@ ICD_INLINE void convolve(const icd_gpu_conv &p, const conv_view &v)
 ICD_KERNEL(icd_conv, icd_gpu_conv, ICD_GPU_ROWS, 1)
 {
     const int wide = (p.n + ICD_GPU_ROWS - 1) / ICD_GPU_ROWS;
-    const int pieces = p.fresh ? (p.seq + STEPS - 1) / STEPS : 1;
+    const int pieces = p.fresh ? (p.seq + ICD_GPU_STEPS - 1) / ICD_GPU_STEPS : 1;
     const int piece = block_id() / wide % pieces;
     conv_view v = {block_id() / wide / pieces,
-                   block_id() % wide * ICD_GPU_ROWS + thread_id(), piece * STEPS, p.seq};
+                   block_id() % wide * ICD_GPU_ROWS + thread_id(), piece * ICD_GPU_STEPS, p.seq};
     if (v.channel >= p.n) return;
-    if (p.fresh && v.first + STEPS < p.seq) v.last = v.first + STEPS;
+    if (p.fresh && v.first + ICD_GPU_STEPS < p.seq) v.last = v.first + ICD_GPU_STEPS;
     convolve(p, v);
     if (piece == pieces - 1) keep_inputs(p, v, p.lengths ? p.lengths[v.batch] : p.seq);
 }
@@ -95,12 +93,12 @@ ICD_KERNEL(icd_scan, icd_gpu_scan, 128, 1)
     const scan_view v = {block_id() / wide, valid ? channel : p.n - 1, thread_id() % LANES};
     const int live = p.lengths ? p.lengths[v.batch] : p.seq;
     float a[SHARE], h[SHARE];
-    float *state = p.state + (v.batch * p.n + v.channel) * p.states + v.lane * SHARE;
+    const int64_t state = (v.batch * p.n + v.channel) * p.states + v.lane * SHARE;
 #pragma unroll
     for (int j = 0; j < SHARE; j++) {
         bool has = v.lane * SHARE + j < p.states;
         a[j] = has ? p.a[v.channel * p.states + v.lane * SHARE + j] : 0;
-        h[j] = has && !p.fresh ? state[j] : 0;
+        h[j] = has && !p.fresh ? p.from[state + j] : 0;
     }
     for (int t = 0; t < live; t++) {
         int64_t row = v.batch * p.seq + t;
@@ -111,5 +109,5 @@ ICD_KERNEL(icd_scan, icd_gpu_scan, 128, 1)
         p.y[(v.batch * p.seq + t) * p.n + v.channel] = 0;
 #pragma unroll
     for (int j = 0; j < SHARE; j++)
-        if (valid && v.lane * SHARE + j < p.states) state[j] = h[j];
+        if (valid && v.lane * SHARE + j < p.states) p.to[state + j] = h[j];
 }

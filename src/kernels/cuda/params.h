@@ -42,7 +42,8 @@ enum {
     ICD_GPU_HEAD = 128,    /**< widest attention head */
     ICD_GPU_PAGED = 128,   /**< threads of the paged attention kernel */
     ICD_GPU_STATES = 16,   /**< most states of a channel of a scan */
-    ICD_GPU_TAPS = 4       /**< taps of the causal convolution */
+    ICD_GPU_TAPS = 4,      /**< most taps of the causal convolution */
+    ICD_GPU_STEPS = 32     /**< tokens of a block of it, of a fresh sequence */
 };
 
 /** Operand types of a product. */
@@ -196,13 +197,14 @@ typedef struct icd_gpu_move {
 } icd_gpu_move;
 
 /** y[t] = silu(bias + sum of w[j] x[t + j - taps + 1]), x of before the sequence from
- * `state`, which then holds its last taps - 1 rows. */
+ * `from`; its last taps - 1 rows go to `to`, which may be `from`. */
 typedef struct icd_gpu_conv {
-    ICD_DEV(const uint16_t) x;      /**< [batch * seq][ldx] */
-    ICD_DEV(uint16_t) y;            /**< [batch * seq][n] */
-    ICD_DEV(const float) w;         /**< [taps][n] */
-    ICD_DEV(const float) bias;      /**< none: 0 */
-    ICD_DEV(float) state;           /**< [batch][taps - 1][n] */
+    ICD_DEV(const uint16_t) x; /**< [batch * seq][ldx] */
+    ICD_DEV(uint16_t) y;       /**< [batch * seq][n] */
+    ICD_DEV(const float) w;    /**< [taps][n] */
+    ICD_DEV(const float) bias; /**< none: 0 */
+    ICD_DEV(const float) from; /**< [batch][taps - 1][n] */
+    ICD_DEV(float) to;
     ICD_DEV(const int32_t) lengths; /**< none: all seq */
     int64_t ldx;
     int32_t batch, seq, n, taps, fresh; /**< fresh: before the sequence lies nothing */
@@ -218,7 +220,8 @@ typedef struct icd_gpu_scan {
     ICD_DEV(uint16_t) y;            /**< [batch * seq][n] */
     ICD_DEV(const float) a;         /**< [n][states], <= 0 */
     ICD_DEV(const float) d;         /**< [n] */
-    ICD_DEV(float) state;           /**< [batch][n][states] */
+    ICD_DEV(const float) from;      /**< [batch][n][states] */
+    ICD_DEV(float) to;              /**< may be `from` */
     ICD_DEV(const int32_t) lengths; /**< none: all seq */
     int64_t ld_bc, ldz;
     int32_t batch, seq, n, states, fresh;
