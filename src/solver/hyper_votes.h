@@ -6,7 +6,8 @@
  * granule in which an index stood most of the time is not, and a descent from there ends
  * lower, on the events learned from and on events not seen, than one from the last order.
  *
- * @source Polyak, Juditsky (1992), Averaging of iterates, 10.1137/0330046 (the idea)
+ * @source Polyak, Juditsky (1992), Acceleration of stochastic approximation by averaging,
+ * 10.1137/0330046 (the idea)
  */
 #ifndef ICD_SOLVER_HYPER_VOTES_H
 #define ICD_SOLVER_HYPER_VOTES_H
