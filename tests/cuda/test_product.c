@@ -1,0 +1,223 @@
+/* Products of masked linears under local orders, on the emulated device: every kernel,
+ * both vectors, cut tiles; int8 sums are exact, so only the store rounds. */
+#include "cuda/fake.h"
+#include "runner/cuda/gpu.h"
+#include "runner/small.h"
+
+#include "core/small_float.h"
+#include "kernels/cuda/pack.h"
+
+static icd_ctx *ctx;
+
+static int set_up(void **state)
+{
+    (void)state;
+    ctx = small_ctx(1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    icd_ctx_free(ctx);
+    return 0;
+}
+
+/* A runner in name only: what loading linears needs. */
+typedef struct bench {
+    icd_runner r;
+    icd_gpu gpu;
+    icd_gpu_linear *linear;
+    icd_rng rng;
+} bench;
+
+static void bench_new(bench *b, const sparse *s, int32_t dtype, int32_t vector)
+{
+    const icd_linear *list = NULL;
+    *b = (bench){.r = {.model = s->model, .opts = small_opts(dtype), .ctx = ctx}};
+    b->r.opts.vector = vector;
+    b->r.opts.driver = fake_library();
+    icd_i_rng_init(&b->rng, 99, 1);
+    assert_ok(ctx, icd_runner_linears(ctx, s->model, &list, &b->r.linears));
+    b->r.list = (icd_linear *)(uintptr_t)list;
+    assert_ok(ctx, icd_i_gpu_open(ctx, &b->r.opts, 512, &b->gpu));
+    assert_ok(ctx, icd_i_gpu_linears_new(ctx, &b->gpu, &b->r, s->layout, &b->linear));
+}
+
+static void bench_free(bench *b)
+{
+    icd_i_gpu_linears_free(ctx, &b->r, b->linear);
+    icd_i_gpu_close(ctx, &b->gpu);
+    icd_mem_free(ctx, b->r.list);
+    for (int64_t i = 0; i < b->r.owned_count; i++) icd_mem_free(ctx, b->r.owned[i]);
+    icd_i_free(ctx, b->r.owned);
+}
+
+/* A staged row: values of the type, zero where no channel lies. */
+static void fill(bench *b, const icd_gpu_linear *l, int64_t tokens, unsigned char *to,
+                 float *value)
+{
+    for (int64_t i = 0; i < tokens * l->slots; i++) {
+        int64_t s = i % l->slots;
+        bool used = s < l->plan->slots && l->plan->old_of_new[s] >= 0;
+        float v = used ? (float)(icd_i_rng_below(&b->rng, 255) - 127) : 0;
+        uint16_t bits = icd_i_bf16_of(v / 64);
+        if (l->type == ICD_GPU_INT8)
+            to[i] = (unsigned char)(int8_t)v;
+        else
+            memcpy(to + 2 * i, &bits, 2);
+        value[i] = l->type == ICD_GPU_INT8 ? v : icd_i_bf16_value(bits);
+    }
+}
+
+/* Weight of row r behind staged slot s. */
+static double weight(const sparse *s, const icd_gpu_linear *l, int64_t which, int64_t r,
+                     int64_t slot)
+{
+    int32_t c = slot < l->plan->slots ? l->plan->old_of_new[slot] : -1;
+    if (c < 0) return 0;
+    int64_t at = r * l->info->cols + c;
+    if (l->type == ICD_GPU_INT8) return (double)s->quant[which]->q[at];
+    const icd_tensor *t = icd_model_tensor(s->model, l->info->tensor);
+    return (double)icd_i_bf16_value(icd_i_bf16_of(((const float *)t->data)[at]));
+}
+
+static double expected(const sparse *s, const icd_gpu_linear *l, int64_t which,
+                       const float *x, double scale, int64_t r)
+{
+    double sum = 0;
+    char name[160];
+    for (int64_t i = 0; i < l->slots; i++)
+        sum += (double)x[i] * weight(s, l, which, r, i);
+    if (l->type == ICD_GPU_INT8) sum *= scale * (double)s->quant[which]->scale[r];
+    snprintf(name, sizeof name, "%.*s.bias", (int)strlen(l->info->tensor) - 7,
+             l->info->tensor);
+    return sum + (double)((const float *)icd_model_tensor(s->model, name)->data)[r];
+}
+
+static void check_product(bench *b, const sparse *s, int64_t which, int64_t tokens)
+{
+    icd_gpu_linear *l = &b->linear[which];
+    int64_t values = tokens * l->slots, size = icd_i_gpu_size(l->type);
+    unsigned char *staged = calloc((size_t)values, (size_t)size);
+    float *value = calloc((size_t)values, sizeof *value);
+    float *scale = calloc((size_t)tokens, sizeof *scale);
+    uint16_t *y = calloc((size_t)(tokens * l->info->rows), sizeof *y);
+    icd_dptr d_x, d_scale, d_y;
+    fill(b, l, tokens, staged, value);
+    for (int64_t t = 0; t < tokens; t++) scale[t] = 0.01F + (float)t / 1000;
+    assert_ok(ctx, icd_i_gpu_put(ctx, &b->gpu, staged, values * size, "x", &d_x));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &b->gpu, scale, tokens * 4, "scale", &d_scale));
+    assert_ok(
+        ctx, icd_device_alloc(ctx, b->gpu.device, tokens * l->info->rows * 2, "y", &d_y));
+    assert_ok(ctx, icd_i_gpu_prepare(ctx, &b->gpu, l, 1, tokens));
+    for (int again = 0; again < 2; again++) /* tallies are back at zero */
+        assert_ok(ctx, icd_i_gpu_product(ctx, &b->gpu, l, d_x, d_scale, ICD_GPU_NONE, d_y,
+                                         l->info->rows));
+    assert_ok(
+        ctx, icd_device_download(ctx, b->gpu.device, y, d_y, tokens * l->info->rows * 2));
+    for (int64_t t = 0; t < tokens; t++)
+        for (int64_t r = 0; r < l->info->rows; r++) {
+            double want =
+                expected(s, l, which, value + t * l->slots, (double)scale[t], r);
+            assert_near((double)icd_i_bf16_value(y[t * l->info->rows + r]), want,
+                        fabs(want) / 250 + 1e-3);
+        }
+    icd_device_release(ctx, b->gpu.device, d_x);
+    icd_device_release(ctx, b->gpu.device, d_scale);
+    icd_device_release(ctx, b->gpu.device, d_y);
+    free(staged);
+    free(value);
+    free(scale);
+    free(y);
+}
+
+static void check_kernels(int32_t dtype, int32_t vector)
+{
+    static const small_shape z = {1, 72, 330, 3, 23, 11, "gelu", true};
+    static const int64_t tokens[] = {1, 3, 8, 9, 70, 130};
+    static const int32_t kernels[] = {ICD_KERNEL_DENSE, ICD_KERNEL_TILE,
+                                      ICD_KERNEL_GATHER};
+    icd_model *source = small_bert(ctx, &z, 8);
+    sparse s = sparse_new(ctx, source, 64, .2, 9);
+    set_orders(ctx, s.model, s.layout, 10);
+    for (int k = 0; k < 3; k++) {
+        bench b;
+        set_kernels(s.layout, kernels[k], 16);
+        bench_new(&b, &s, dtype, vector);
+        for (int i = 0; i < 6; i++) check_product(&b, &s, 4 + (i + k) % 2, tokens[i]);
+        assert_true(icd_i_gpu_bytes(&b.linear[4]) > 0);
+        bench_free(&b);
+    }
+    sparse_free(ctx, &s);
+    icd_model_free(ctx, source);
+}
+
+static void test_int8(void **state)
+{
+    (void)state;
+    need_fake();
+    check_kernels(ICD_RUN_INT8, 64);
+    check_kernels(ICD_RUN_INT8, 128);
+}
+
+static void test_bf16(void **state)
+{
+    (void)state;
+    need_fake();
+    check_kernels(ICD_RUN_F32, 64);
+    check_kernels(ICD_RUN_F32, 128);
+}
+
+/* The bytes that a tile plan reads follow its live granules. */
+static void test_bytes(void **state)
+{
+    (void)state;
+    need_fake();
+    icd_model *source = small_bert(ctx, &SMALL, 8);
+    sparse s = sparse_new(ctx, source, 64, .05, 9);
+    bench dense, tile;
+    set_kernels(s.layout, ICD_KERNEL_DENSE, 16);
+    bench_new(&dense, &s, ICD_RUN_F32, 64);
+    set_kernels(s.layout, ICD_KERNEL_TILE, 16);
+    bench_new(&tile, &s, ICD_RUN_F32, 64);
+    for (int64_t i = 0; i < dense.r.linears; i++)
+        assert_true(icd_i_gpu_bytes(&tile.linear[i]) <=
+                    icd_i_gpu_bytes(&dense.linear[i]));
+    bench_free(&dense);
+    bench_free(&tile);
+    sparse_free(ctx, &s);
+    icd_model_free(ctx, source);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    need_fake();
+    icd_model *m = small_bert(ctx, &SMALL, 8);
+    icd_batch batch = small_batch(&SMALL, 1, 4, 2);
+    icd_runner_opts opts = small_opts(ICD_RUN_F32);
+    icd_runner *r = NULL;
+    opts.device = ICD_RUN_CUDA;
+    opts.driver = fake_library();
+    assert_fails(ctx, ICD_EINVAL, "a GPU takes 64 or 128",
+                 icd_runner_new(ctx, m, NULL, &batch, &opts, &r));
+    opts.vector = 64;
+    opts.driver = "/nowhere/libcuda.so.1";
+    assert_fails(ctx, ICD_EUNSUPPORTED, "could not be loaded",
+                 icd_runner_new(ctx, m, NULL, &batch, &opts, &r));
+    assert_null(r);
+    small_batch_release(&batch);
+    icd_model_free(ctx, m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_int8),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
