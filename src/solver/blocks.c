@@ -29,22 +29,36 @@ static void find_zones(const icd_bounds *zones, icd_blocks *b)
 }
 
 typedef struct copying {
+    icd_ctx *ctx;
     icd_blocks *b;
     const icd_wgraph *g;
+    const icd_bounds *zones; /* NULL: one */
     const int32_t *order;
 } copying;
+
+static icd_range slots_of(const icd_bounds *bounds, int32_t k)
+{
+    return (icd_range){bounds->at[k], bounds->at[k + 1]};
+}
+
+static bool holds(icd_range r, int32_t slot)
+{
+    return slot >= r.begin && slot < r.end;
+}
 
 static int64_t copy_row(const copying *c, int32_t i, icd_edge *row)
 {
     icd_blocks *b = c->b;
     const icd_wgraph *g = c->g;
-    int32_t v = c->order[i], zone = b->zone_of[b->block_of[i]];
+    int32_t v = c->order[i], block = b->block_of[i];
+    icd_range mine = slots_of(b->bounds, block), zone = {0, g->n};
     int64_t count = 0;
+    if (c->zones) zone = slots_of(c->zones, b->zone_of[block]);
     b->own[i] = 0;
     for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
         int32_t to = b->slot_of[g->edge[k].to];
-        if (b->zone_of[b->block_of[to]] != zone) continue;
-        if (b->block_of[to] == b->block_of[i]) b->own[i] += g->edge[k].w;
+        if (!holds(zone, to)) continue;
+        if (holds(mine, to)) b->own[i] += g->edge[k].w;
         if (row) row[count] = (icd_edge){to, g->edge[k].w};
         count++;
     }
@@ -57,6 +71,7 @@ static void count_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker
     int64_t begin, end;
     (void)worker;
     icd_i_chunk_range(c->g->n, chunk, chunks, &begin, &end);
+    if (icd_i_cancelled(c->ctx)) return;
     for (int64_t i = begin; i < end; ++i)
         c->b->g.ptr[i + 1] = copy_row(c, (int32_t)i, NULL);
 }
@@ -67,6 +82,7 @@ static void copy_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     int64_t begin, end;
     (void)worker;
     icd_i_chunk_range(c->g->n, chunk, chunks, &begin, &end);
+    if (icd_i_cancelled(c->ctx)) return;
     for (int64_t i = begin; i < end; ++i)
         copy_row(c, (int32_t)i, c->b->g.edge + c->b->g.ptr[i]);
 }
@@ -77,7 +93,7 @@ static icd_status copy_rows(icd_ctx *ctx, icd_blocks *b, const icd_wgraph *g,
                             const icd_bounds *zones, const int32_t *order)
 {
     icd_status status;
-    copying c = {b, g, order};
+    copying c = {ctx, b, g, zones, order};
     int64_t chunks = (g->n + CHUNK - 1) / CHUNK;
     for (int32_t i = 0; i < g->n; ++i) b->slot_of[order[i]] = i;
     if (!zones) {
@@ -89,6 +105,7 @@ static icd_status copy_rows(icd_ctx *ctx, icd_blocks *b, const icd_wgraph *g,
     for (int32_t i = 0; i < g->n; ++i) b->g.ptr[i + 1] += b->g.ptr[i];
     ICD_TRY(ICD_ALLOC(ctx, b->g.ptr[g->n], &b->g.edge));
     icd_i_parallel(ctx, chunks, copy_chunk, &c);
+    ICD_TRY(icd_i_check_cancel(ctx));
     for (int32_t i = 0; i < g->n; ++i) b->slot_of[i] = b->at[i] = i;
 done:
     return status;

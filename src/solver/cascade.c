@@ -11,13 +11,12 @@ enum {
     SHRINK = 6,         /* a rung holds a sixth of the nodes of the one below, or less */
     GROWTH = 8,         /* a cluster takes that many times the mean size */
     STEPS = 4,          /* of coarsening from rung to rung, at most */
-    PART_NODES = 64,    /* a part is not divided further once it shows as so many nodes */
-    LEAST_NODES = 8192, /* below that a graph has no rung above */
+    PART_NODES = 64,    /* a part that shows as so many nodes is not divided further */
+    LEAST_NODES = 8192, /* graphs with no more have no rung above */
     ROUNDS = 3,
     STREAM = 21,
 };
-static const double ROOM =
-    1.2; /* of a part, over its blocks, before sizes are repaired */
+static const double ROOM = 1.2; /* of a part, over its blocks, until sizes are repaired */
 
 typedef struct rung {
     icd_wgraph g;
@@ -208,7 +207,11 @@ icd_status icd_i_cascade(icd_ctx *ctx, const icd_wgraph *g,
 {
     icd_status status;
     icd_parts parts = {0};
-    ladder l = {.ctx = ctx, .params = params, .rung[0].g = *g, .part = part};
+    ladder l = {.ctx = ctx,
+                .params = params,
+                .rung[0].g = *g,
+
+                .part = part};
     *reached = (icd_bounds){0};
     ICD_TRY(climb_all(&l));
     ICD_TRY(descend(&l, reached, order));

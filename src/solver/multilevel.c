@@ -15,20 +15,15 @@ enum { SMALL = 512, SMALL_OFFERS = 20000, LOW_STEPS = 1 };
 static const double OFFERS_PER_S = 4e6;
 static const double SECONDS_PER_ENTRY = 4e-6;
 
-static bool is_mesh(const icd_solve *s)
-{
-    return s->g.ptr[s->g.n] <= (int64_t)8 * s->n;
-}
-
 /* On meshes a cut is bettered by long rows of moves that pay late, and moves are cheap;
  * where nodes have many neighbours, swaps between all granules do that work afterwards.
  */
 static icd_bisect_params bisect_params(icd_solve *s)
 {
-    static const icd_bisect_params MESH = {NULL, 3, 4, 400}, LOW = {NULL, 1, 2, 30},
+    static const icd_bisect_params MESH = {NULL, 4, 8, 400}, LOW = {NULL, 1, 2, 30},
                                    DEFAULT = {NULL, 2, 1, 25}, HIGH = {NULL, 4, 4, 100};
     icd_bisect_params params = s->o.effort == ICD_EFFORT_LOW    ? LOW
-                               : is_mesh(s)                     ? MESH
+                               : icd_i_wgraph_is_mesh(&s->g)    ? MESH
                                : s->o.effort == ICD_EFFORT_HIGH ? HIGH
                                                                 : DEFAULT;
     params.budget = &s->budget;
@@ -135,7 +130,7 @@ static icd_status divide(view *v, const icd_bounds *coarse, const icd_bounds *fi
     icd_solve *s = v->s;
     icd_bisect_params bisect = bisect_params(s);
     icd_split_params split = {fine, &bisect, (uint64_t)s->o.seed};
-    if (!coarse && !is_mesh(s)) return divide_all(v, &split, order);
+    if (!coarse && !icd_i_wgraph_is_mesh(v->g)) return divide_all(v, &split, order);
     return icd_i_split(s->ctx, v->g, coarse, fine, &bisect, split.seed, order, NULL);
 }
 
@@ -189,7 +184,8 @@ icd_status icd_i_multilevel(icd_solve *s, int32_t *order)
     ICD_TRY(slice_bounds(s, &slices));
     ICD_TRY(icd_i_bounds_cross(s->ctx, &slices, s->granule, &granules));
     ICD_TRY(icd_i_bounds_nest(s->ctx, &granules, s->n, quarter, &quarters));
-    if (wants_sketch(s) || (s->o.effort > ICD_EFFORT_LOW && is_mesh(s))) {
+    if (wants_sketch(s) ||
+        (s->o.effort > ICD_EFFORT_LOW && icd_i_wgraph_is_mesh(&s->g))) {
         ICD_TRY(icd_i_sketch(s->ctx, &s->g, &s->budget, (uint64_t)s->o.seed, order));
         ICD_TRY(view_rename(&v, order));
     }

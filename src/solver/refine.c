@@ -363,7 +363,7 @@ icd_status icd_i_refine_greedy(icd_ctx *ctx, icd_blocks *b, icd_budget *budget,
     if (t.closed) goto done;
     ICD_TRY(ICD_ALLOC(ctx, b->g.n, &t.partner));
     for (int32_t v = 0; v < b->g.n; ++v) t.partner[v] = -1;
-    for (int64_t pass = 0; pass < steps; ++pass) {
+    for (int64_t pass = 1; pass < steps; ++pass) {
         ++*passes;
         if (!run_pass(&t)) break;
     }

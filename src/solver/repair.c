@@ -4,6 +4,8 @@
 #include "solver/heap.h"
 #include <string.h>
 
+enum { CHECK_EVERY = 16 }; /* parts between looks for a cancellation */
+
 typedef struct parts {
     const icd_wgraph *g;
     const icd_bounds *bounds;
@@ -127,8 +129,10 @@ icd_status icd_i_repair(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *bou
     parts p = {.g = g, .bounds = bounds, .part = part};
     ICD_TRY(parts_init(ctx, &p));
     if (g->n > 0) find_vacancy(&p);
-    for (int32_t b = 0; b < bounds->count; ++b)
+    for (int32_t b = 0; b < bounds->count; ++b) {
+        if (b % CHECK_EVERY == 0) ICD_TRY(icd_i_check_cancel(ctx));
         if (p.room[b] < 0) shed(&p, b);
+    }
     list_members(&p);
     memcpy(order, p.list, (size_t)g->n * sizeof *order);
 done:

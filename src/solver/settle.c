@@ -46,6 +46,7 @@ static void propose(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     settler *s = arg;
     int32_t *pull = s->pull + (int64_t)worker * s->p->parts;
     int64_t begin, end;
+    if (icd_i_budget_over(s->p->budget)) return;
     icd_i_chunk_range(s->end - s->begin, chunk, chunks, &begin, &end);
     for (int64_t v = s->begin + begin; v < s->begin + end; ++v)
         s->wanted[v] = s->awake[v] ? best_part(s, (int32_t)v, pull) : -1;
@@ -65,6 +66,7 @@ static void move(settler *s, int32_t v, int32_t to)
 static void make_moves(settler *s)
 {
     for (int32_t v = s->begin; v < s->end; ++v) {
+        if (v % CHUNK == 0 && icd_i_budget_over(s->p->budget)) return;
         s->awake[v] = 0;
         if (s->wanted[v] < 0) continue;
         int32_t to = best_part(s, v, s->pull);
@@ -94,6 +96,7 @@ icd_status icd_i_settle(icd_ctx *ctx, const icd_wgraph *g,
     int64_t parts = params->parts;
     ICD_TRY(ICD_ALLOC(ctx, parts, &s.taken));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &s.wanted));
+    memset(s.wanted, -1, (size_t)g->n * sizeof *s.wanted);
     ICD_TRY(ICD_ALLOC(ctx, g->n, &s.awake));
     ICD_TRY(ICD_ALLOC(ctx, parts * icd_ctx_threads(ctx), &s.pull));
     for (int32_t v = 0; v < g->n; ++v) s.taken[part[v]] += g->size[v];

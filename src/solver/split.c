@@ -93,6 +93,7 @@ static void fill_part(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     (void)chunks;
     (void)worker;
     ptr[0] = 0;
+    if (icd_i_cancelled(from->s->ctx)) return;
     for (int32_t i = 0; i < n; ++i) {
         int32_t v = f->order[begin + i];
         f->size[begin + i] = g->size[v];
@@ -125,6 +126,7 @@ static icd_status fill_forest(splitter *s, const icd_wgraph *g, const int32_t *o
     for (int32_t k = 0; k < g->n; ++k) from.place_of[order[k]] = k;
     find_bases(&from);
     icd_i_parallel(s->ctx, s->now.parts, fill_part, &from);
+    ICD_TRY(icd_i_check_cancel(s->ctx));
 done:
     icd_i_free(s->ctx, from.place_of);
     return status;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Kept free above the sum of all weights, so that a gain (twice a row sum) fits int32. */
-enum { TOTAL_BITS = 29 };
+enum { TOTAL_BITS = 29, CHUNK_ENTRIES = 1 << 18 };
 
 /* Pairwise by row, so that the scale does not depend on the number of threads. */
 static double total_weight(const icd_csr *w)
@@ -51,14 +51,32 @@ done:
     return status;
 }
 
+typedef struct scaling {
+    icd_ctx *ctx;
+    const icd_csr *w;
+    double scale;
+    icd_edge *edge;
+} scaling;
+
+static void scale_entries(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
+{
+    const scaling *s = arg;
+    int64_t begin, end;
+    (void)worker;
+    icd_i_chunk_range(s->w->nnz, chunk, chunks, &begin, &end);
+    if (icd_i_cancelled(s->ctx)) return;
+    for (int64_t k = begin; k < end; ++k)
+        s->edge[k] = (icd_edge){s->w->col[k], quantise(s->w->val[k], s->scale)};
+}
+
 static icd_status build_plain(icd_ctx *ctx, const icd_csr *w, icd_wgraph *g)
 {
     icd_status status;
-    double scale = weight_scale(w);
     ICD_TRY(graph_alloc(ctx, w->n, w->nnz, g));
     memcpy(g->ptr, w->row_ptr, (size_t)(w->n + 1) * sizeof *g->ptr);
-    for (int64_t k = 0; k < w->nnz; ++k)
-        g->edge[k] = (icd_edge){w->col[k], quantise(w->val[k], scale)};
+    scaling s = {ctx, w, weight_scale(w), g->edge};
+    icd_i_parallel(ctx, w->nnz / CHUNK_ENTRIES + 1, scale_entries, &s);
+    status = icd_i_check_cancel(ctx);
 done:
     return status;
 }
@@ -230,6 +248,7 @@ bool icd_i_wgraph_contract(const icd_wgraph *g, const int32_t *map, int32_t grou
 /* A contraction whose rows are made in parallel, each where it would stand if no edges
  * merged. */
 typedef struct contraction {
+    icd_ctx *ctx;
     const icd_wgraph *g;
     const int32_t *map, *first, *member;
     const int64_t *begin; /* group -> where its row may begin */
@@ -247,7 +266,7 @@ static void make_rows(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     contraction *c = arg;
     int64_t begin, end;
     icd_i_chunk_range(c->groups, chunk, chunks, &begin, &end);
-    for (int64_t k = begin; k < end; ++k) {
+    for (int64_t k = begin; k < end && !icd_i_cancelled(c->ctx); ++k) {
         const int32_t *member = c->member + c->first[k];
         int32_t count = c->first[k + 1] - c->first[k];
         c->size[k] = 0;
@@ -289,7 +308,7 @@ icd_status icd_i_wgraph_contract_new(icd_ctx *ctx, const icd_wgraph *g,
     icd_status status;
     int32_t *first = NULL, *member = NULL, *at = NULL;
     int64_t *begin = NULL;
-    contraction c = {.g = g, .map = map, .groups = groups};
+    contraction c = {.ctx = ctx, .g = g, .map = map, .groups = groups};
     *out = (icd_wgraph){.n = groups};
     ICD_TRY(ICD_ALLOC(ctx, groups + (int64_t)1, &first));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &member));
@@ -309,6 +328,7 @@ icd_status icd_i_wgraph_contract_new(icd_ctx *ctx, const icd_wgraph *g,
     c.size = out->size;
     find_begins(&c, begin);
     icd_i_parallel(ctx, chunks_of(groups), make_rows, &c);
+    ICD_TRY(icd_i_check_cancel(ctx));
     for (int32_t k = 0; k < groups; ++k) out->ptr[k + 1] += out->ptr[k];
     ICD_TRY(ICD_ALLOC(ctx, out->ptr[groups], &out->edge));
     c.edge = out->edge;
@@ -325,6 +345,7 @@ done:
 }
 
 typedef struct renaming {
+    icd_ctx *ctx;
     const icd_wgraph *g;
     const int32_t *order;
     int32_t *slot_of;
@@ -338,6 +359,7 @@ static void rename_rows(void *arg, int64_t chunk, int64_t chunks, int32_t worker
     int64_t begin, end;
     (void)worker;
     icd_i_chunk_range(g->n, chunk, chunks, &begin, &end);
+    if (icd_i_cancelled(r->ctx)) return;
     for (int64_t i = begin; i < end; ++i) {
         int32_t v = r->order[i];
         icd_edge *to = r->out->edge + r->out->ptr[i];
@@ -351,7 +373,7 @@ icd_status icd_i_wgraph_rename(icd_ctx *ctx, const icd_wgraph *g, const int32_t 
                                icd_wgraph *out)
 {
     icd_status status;
-    renaming r = {.g = g, .order = order, .out = out};
+    renaming r = {.ctx = ctx, .g = g, .order = order, .out = out};
     ICD_TRY(graph_alloc(ctx, g->n, g->ptr[g->n], out));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &r.slot_of));
     for (int32_t i = 0; i < g->n; ++i) {
@@ -359,6 +381,7 @@ icd_status icd_i_wgraph_rename(icd_ctx *ctx, const icd_wgraph *g, const int32_t 
         out->ptr[i + 1] = out->ptr[i] + g->ptr[order[i] + 1] - g->ptr[order[i]];
     }
     icd_i_parallel(ctx, chunks_of(g->n), rename_rows, &r);
+    ICD_TRY(icd_i_check_cancel(ctx));
 done:
     icd_i_free(ctx, r.slot_of);
     if (status != ICD_OK) icd_i_wgraph_release(ctx, out);

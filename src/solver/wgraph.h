@@ -60,6 +60,12 @@ icd_status icd_i_wgraph_contract_new(icd_ctx *ctx, const icd_wgraph *g,
 icd_status icd_i_wgraph_rename(icd_ctx *ctx, const icd_wgraph *g, const int32_t *order,
                                icd_wgraph *out);
 
+/** Whether nodes have few neighbours, as on a mesh. */
+static inline bool icd_i_wgraph_is_mesh(const icd_wgraph *g)
+{
+    return g->ptr[g->n] <= (int64_t)8 * g->n;
+}
+
 /** Weight of edges, counted once, between nodes of different `part`. */
 int64_t icd_i_wgraph_cut(const icd_wgraph *g, const int32_t *part);
 
