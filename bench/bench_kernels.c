@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "kernels/linear.h"
 #include "kernels/linear_f32.h"
+#include "kernels/linear_small.h"
 
 #include <cblas.h>
 #include <inttypes.h>
@@ -26,6 +27,7 @@
 void openblas_set_num_threads(int threads);
 
 enum { MAX_SAMPLES = 41, MIN_SAMPLES = 5, MAX_ARMS = 16, VECTOR = 64, GRANULE = 16 };
+enum { DECODE_BYTES = 192 << 20 };
 static const double BURST_S = 1.5e-3, ARM_S = .5;
 
 static icd_ctx *ctx;
@@ -65,7 +67,10 @@ typedef struct arm {
     icd_plan *plan;
     icd_packed_linear int8;
     icd_f32_linear f32;
-    void *packed, *second;
+    icd_small_linear small;
+    void *packed, *second, *third;
+    int64_t copies,
+        bytes; /* decode: matrices that take turns, and what each step reads */
     int64_t steps;
     double seconds[MAX_SAMPLES];
 } arm;
@@ -88,6 +93,49 @@ static void step_f32(const arm *a)
     }
     icd_i_f32_run(kernels, &a->f32, d->panels, d->tokens, 0, a->plan->blocks, d->y,
                   d->rows, d->scratch);
+}
+
+/* One token, a matrix after the other, as the layers of a model. */
+static void step_decode(const arm *a)
+{
+    static int64_t turn;
+    const data *d = a->d;
+    int64_t blocks = a->plan->blocks, at = turn++ % a->copies;
+    icd_packed_linear int8 = a->int8;
+    icd_f32_linear f32 = a->f32;
+    icd_small_linear small = a->small;
+    if (f32.w || f32.half) {
+        if (f32.w) f32.w += at * d->rows * d->cols;
+        if (f32.half) f32.half += at * d->rows * d->cols;
+        icd_i_f32_run(kernels, &f32, d->xf, 1, 0, blocks, d->y, d->rows, d->scratch);
+    } else if (small.w) {
+        small.w += at * icd_i_small_bytes(a->plan, small.per);
+        icd_i_small_run(kernels, &small, d->x, d->x_scale, 1, 0, blocks, d->y, d->rows,
+                        d->scratch);
+    } else {
+        int8.w += at * d->rows * d->cols;
+        icd_i_linear_run(kernels, &int8, d->x, d->x_scale, 1, 0, blocks, d->y, d->rows,
+                         d->scratch);
+    }
+}
+
+/* Plain reading of as many bytes as no cache holds, 32 at a time. */
+typedef uint64_t wide __attribute__((vector_size(32)));
+
+#if defined(__x86_64__)
+__attribute__((target("avx2")))
+#endif
+static void
+step_read(const arm *self)
+{
+    const wide *at = self->packed;
+    wide a = {0}, b = a, c = a, d = a;
+    for (int64_t i = 0; i + 4 <= self->bytes / (int64_t)sizeof *at; i += 4) {
+        a ^= at[i], b ^= at[i + 1];
+        c ^= at[i + 2], d ^= at[i + 3];
+    }
+    a ^= b ^ c ^ d;
+    self->d->acc[0] = (int32_t)(a[0] ^ a[1] ^ a[2] ^ a[3]);
 }
 
 static void step_openblas(const arm *a)
@@ -229,6 +277,7 @@ static void free_arm(arm *a)
     icd_i_plan_free(ctx, a->plan);
     icd_i_free(ctx, a->packed);
     icd_i_free(ctx, a->second);
+    icd_i_free(ctx, a->third);
 }
 
 static double cpu_seconds(void)
@@ -296,6 +345,22 @@ static void print_arms(const data *d, arm *a, int arms, int turns)
     fflush(stdout);
 }
 
+/* Bytes a second, of the weights alone, against plain reading. */
+static void print_bandwidth(const data *d, arm *a, int arms, int turns)
+{
+    double best = 0;
+    printf("\n%" PRId64 " x %" PRId64 ", 1 token, %d samples\n", d->rows, d->cols, turns);
+    for (int i = 0; i < arms; i++) {
+        keep_samples(d, &a[i], turns);
+        qsort(a[i].seconds, (size_t)turns, sizeof(double), by_value);
+        double s = a[i].seconds[turns / 2], rate = (double)a[i].bytes / s;
+        if (i == 0) best = rate;
+        printf("%-22s %9.1f us (median)  %6.2f GB/s  %3.0f %% of plain reading\n",
+               a[i].name, s * 1e6, rate * 1e-9, 100 * rate / best);
+    }
+    fflush(stdout);
+}
+
 static void finish(data *d, arm *a, int arms)
 {
     print_arms(d, a, arms, measure(a, arms));
@@ -337,6 +402,86 @@ static void bench_sparse(int64_t rows, int64_t cols, int64_t tokens)
     finish(&d, a, n);
 }
 
+/* As many copies of an arm's weights as fill DECODE_BYTES. */
+static void add_copies(arm *a, const char *name, int64_t bytes)
+{
+    void *one = a->packed;
+    a->bytes = bytes;
+    a->copies = 1 + DECODE_BYTES / bytes;
+    a->packed = allocate(a->copies * bytes, 1);
+    for (int64_t i = 0; i < a->copies; i++)
+        memcpy((char *)a->packed + i * bytes, one, (size_t)bytes);
+    icd_i_free(ctx, one);
+    a->step = step_decode;
+    if (a->f32.w) a->f32.w = a->packed;
+    if (a->f32.half) a->f32.half = a->packed;
+    if (a->int8.w) a->int8.w = a->packed;
+    if (a->small.w) a->small.w = a->packed;
+    snprintf(a->name, sizeof a->name, "%s", name);
+}
+
+/* 4 bits in groups of 64 (`per` 8), or two of four (`per` 0). */
+static void add_small(arm *a, const data *d, int64_t per, int peer)
+{
+    *a = (arm){.name = "small", .step = step_decode, .d = d, .peer = peer};
+    icd_layout_entry e = {.linear = a->name,
+                          .rows = d->rows,
+                          .cols = d->cols,
+                          .kernel = ICD_KERNEL_TILE,
+                          .granule = 64};
+    check(icd_i_plan_new(ctx, &e, VECTOR, &a->plan));
+    int8_t *q = allocate(d->rows * d->cols, 1);
+    int32_t *column = allocate(4 * icd_i_plan_widest(a->plan), sizeof *column);
+    int32_t *comp = allocate(a->plan->blocks * VECTOR, sizeof *comp);
+    for (int64_t i = 0; i < d->rows * d->cols; i++)
+        q[i] = per ? (int8_t)(d->w[i] / 17) : i % 4 < 2 ? 0 : d->w[i];
+    a->packed = allocate(icd_i_small_bytes(a->plan, per), 1);
+    a->second = allocate(icd_i_small_steps(a->plan), sizeof(int32_t));
+    icd_i_small_list(a->plan, a->second);
+    float *scale = d->w_scale;
+    if (per) {
+        int64_t n = icd_i_small_scales(a->plan, per, a->plan->blocks) * VECTOR;
+        a->third = scale = allocate(n, sizeof *scale);
+        for (int64_t i = 0; i < n; i++) scale[i] = 1;
+    } else {
+        a->third = comp;
+    }
+    if (!icd_i_small_pack(a->plan, per, q, column, a->packed, comp)) exit(1);
+    a->small = (icd_small_linear){a->plan, a->packed, a->second, per, comp, scale, NULL};
+    if (per) a->small.comp = NULL;
+    if (per) icd_i_free(ctx, comp);
+    icd_i_free(ctx, column);
+    icd_i_free(ctx, q);
+}
+
+static void bench_decode(int64_t rows, int64_t cols)
+{
+    static arm a[MAX_ARMS];
+    int64_t weights = rows * cols;
+    data d = make_data(rows, cols, 1);
+    int n = 1;
+    a[0] = (arm){.name = "plain reading", .step = step_read, .d = &d, .peer = 0};
+    a[0].bytes = DECODE_BYTES;
+    a[0].packed = allocate(DECODE_BYTES, 1);
+    memset(a[0].packed, 1, DECODE_BYTES);
+    add_f32(&a[n], &d, false, ICD_KERNEL_DENSE, 1, 0);
+    add_copies(&a[n++], "f32", 4 * weights);
+    add_f32(&a[n], &d, true, ICD_KERNEL_DENSE, 1, 0);
+    add_copies(&a[n++], "bf16", 2 * weights);
+    add_int8(&a[n], &d, ICD_KERNEL_DENSE, 1, 0);
+    add_copies(&a[n++], "int8", weights);
+    add_small(&a[n], &d, 8, 0);
+    add_copies(&a[n], "int4, groups of 64", icd_i_small_bytes(a[n].plan, 8));
+    n++;
+    add_small(&a[n], &d, 0, 0);
+    add_copies(&a[n], "int8, 2:4", icd_i_small_bytes(a[n].plan, 0));
+    n++;
+    int turns = measure(a, n);
+    print_bandwidth(&d, a, n, turns);
+    for (int i = 0; i < n; i++) free_arm(&a[i]);
+    free_data(&d);
+}
+
 typedef struct shape {
     int64_t rows, cols;
 } shape;
@@ -350,6 +495,7 @@ static bool wanted(int argc, char **argv, const char *family)
 static const shape LAYERS[] = {{768, 768},   {3072, 768}, {768, 3072}, {10240, 2560},
                                {2560, 5120}, {192, 5120}, {5120, 160}};
 static const shape SPARSE[] = {{1536, 384}, {512, 1536}, {3072, 768}, {768, 3072}};
+static const shape DECODE[] = {{3072, 768}, {768, 3072}, {10240, 2560}, {2560, 5120}};
 static const int64_t TOKENS[] = {32, 128, 512};
 
 int main(int argc, char **argv)
@@ -370,6 +516,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; wanted(argc, argv, "sparse") && i < sizeof SPARSE / sizeof *SPARSE;
          i++)
         bench_sparse(SPARSE[i].rows, SPARSE[i].cols, 96);
+    for (size_t i = 0; wanted(argc, argv, "decode") && i < sizeof DECODE / sizeof *DECODE;
+         i++)
+        bench_decode(DECODE[i].rows, DECODE[i].cols);
     if (samples) fclose(samples);
     icd_ctx_free(ctx);
     return 0;

@@ -12,6 +12,7 @@
 #define REPEAT_4(M)  REPEAT_3(M) M(3)
 #define REPEAT_5(M)  REPEAT_4(M) M(4)
 #define REPEAT_6(M)  REPEAT_5(M) M(5)
+#define REPEAT_8(M)  REPEAT_6(M) M(6) M(7)
 #define REPEAT_12(M) REPEAT_6(M) M(6) M(7) M(8) M(9) M(10) M(11)
 
 #endif

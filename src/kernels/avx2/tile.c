@@ -104,6 +104,23 @@ static void rows_16(const int8_t *a, int64_t lda, int64_t tokens, const int32_t 
         tile_1x2(a + t * lda, lda, live, at, count, w, vector, acc + t * vector);
 }
 
+/* 64 rows by one token: whole lines of memory one behind the other. */
+#define WIDE_CLEAR(k) __m256i sum##k = _mm256_setzero_si256();
+#define WIDE_STEP(k)  sum##k = dot4(sum##k, m, b, WEIGHTS(k));
+#define WIDE_SAVE(k)  _mm256_storeu_si256((__m256i *)acc + k, sum##k);
+
+static void rows_64(const int8_t *a, const int32_t *live, const int32_t *at,
+                    int64_t count, const int8_t *lines, int32_t vector, int32_t *acc)
+{
+    REPEAT_8(WIDE_CLEAR)
+    for (int64_t j = 0; j < count; j++) {
+        const int8_t *w = lines + 4 * (int64_t)vector * (at ? at[j] : j);
+        __m256i b = broadcast4(a + 4 * (live ? live[j] : j)), m = _mm256_abs_epi8(b);
+        REPEAT_8(WIDE_STEP)
+    }
+    REPEAT_8(WIDE_SAVE)
+}
+
 void icd_i_tile_block_avx2(const int8_t *a, int64_t lda, int64_t tokens,
                            const int32_t *live, const int32_t *at, int64_t count,
                            const int8_t *w, const int32_t *comp, int32_t vector,
@@ -111,6 +128,8 @@ void icd_i_tile_block_avx2(const int8_t *a, int64_t lda, int64_t tokens,
 {
     int32_t r = 0;
     (void)comp;
+    for (; tokens == 1 && r + 64 <= vector; r += 64)
+        rows_64(a, live, at, count, w + 4 * r, vector, acc + r);
     for (; r + 32 <= vector; r += 32)
         rows_32(a, lda, tokens, live, at, count, w + 4 * r, vector, acc + r);
     if (r < vector) rows_16(a, lda, tokens, live, at, count, w + 4 * r, vector, acc + r);

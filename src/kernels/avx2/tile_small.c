@@ -92,16 +92,72 @@ static inline __m256i widen(__m256i sum, __m256i pairs)
 GROUP(group_1, REPEAT_1)
 GROUP(group_2, REPEAT_2)
 
+/* The same for 64 rows and one token: whole lines of memory one behind the other. */
+#define WIDE_ROWS     64
+#define WIDE_CLEAR(k) __m256i sum##k = start;
+#define WIDE_PAIRS(k) __m256i pairs##k = _mm256_setzero_si256();
+#define WIDE_STEP(k)                                                                     \
+    {                                                                                    \
+        __m256i v = load(line + 32 * k);                                                 \
+        __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), half);                  \
+        __m256i p = _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_and_si256(v, half), b), \
+                                     _mm256_maddubs_epi16(high, c));                     \
+        pairs##k = _mm256_add_epi16(pairs##k, p);                                        \
+    }
+#define WIDE_WIDEN(k) sum##k = widen(sum##k, pairs##k);
+#define WIDE_SCALE(k)                                                                    \
+    _mm256_storeu_ps(y + 8 * k, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum##k),              \
+                                                _mm256_loadu_ps(scale + 8 * k),          \
+                                                _mm256_loadu_ps(y + 8 * k)));
+
+static void group_wide(const int8_t *a, const int32_t *live, int64_t begin, int64_t count,
+                       const uint8_t *w, const float *scale, int32_t vector,
+                       int32_t total, float *y)
+{
+    const __m256i half = _mm256_set1_epi8(15), start = _mm256_set1_epi32(-8 * total);
+    const uint8_t *line = w;
+    REPEAT_8(WIDE_CLEAR)
+    for (int64_t j = 0; j < count;) {
+        int64_t end = j + BURST < count ? j + BURST : count;
+        REPEAT_8(WIDE_PAIRS)
+        for (; j < end; j++, line += 4 * vector) {
+            const int8_t *x = a + ICD_STEP * (live ? live[begin + j] : begin + j);
+            __m256i b = broadcast4(x), c = broadcast4(x + 4);
+            REPEAT_8(WIDE_STEP)
+        }
+        REPEAT_8(WIDE_WIDEN)
+    }
+    REPEAT_8(WIDE_SCALE)
+}
+
 /* The sum of a token's activations over a group. */
 static int32_t total_of(const int8_t *a, const int32_t *live, int64_t begin,
                         int64_t count)
 {
-    int32_t sum = 0;
+    const __m128i one = _mm_set1_epi16(1);
+    __m128i sum = _mm_setzero_si128();
+    int32_t lane[4];
     for (int64_t j = begin; j < begin + count; j++) {
         const int8_t *x = a + ICD_STEP * (live ? live[j] : j);
-        for (int k = 0; k < ICD_STEP; k++) sum += x[k];
+        __m128i wide = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)x));
+        sum = _mm_add_epi32(sum, _mm_madd_epi16(wide, one));
     }
-    return sum;
+    _mm_storeu_si128((__m128i *)lane, sum);
+    return lane[0] + lane[1] + lane[2] + lane[3];
+}
+
+/* One group for one or two tokens. */
+static void group_rows(const int8_t *a, int64_t lda, bool two, const int32_t *live,
+                       int64_t begin, int64_t count, const uint8_t *w, const float *scale,
+                       int32_t vector, float *y)
+{
+    int32_t total[2] = {total_of(a, live, begin, count), 0}, r = 0;
+    if (two) total[1] = total_of(a + lda, live, begin, count);
+    for (; !two && r + WIDE_ROWS <= vector; r += WIDE_ROWS)
+        group_wide(a, live, begin, count, w + 4 * r, scale + r, vector, total[0], y + r);
+    for (; r < vector; r += LINE_ROWS)
+        (two ? group_2 : group_1)(a, lda, live, begin, count, w + 4 * r, scale + r,
+                                  vector, total, y + r);
 }
 
 void icd_i_tile_block_int4_avx2(const int8_t *a, int64_t lda, int64_t tokens,
@@ -113,15 +169,9 @@ void icd_i_tile_block_int4_avx2(const int8_t *a, int64_t lda, int64_t tokens,
     for (int64_t begin = 0; begin < count;
          begin += per, scale += vector, w += 4 * vector * per) {
         int64_t n = count - begin < per ? count - begin : per;
-        for (int64_t t = 0; t < tokens; t += 2) {
-            const int8_t *x = a + t * lda;
-            int32_t total[2] = {total_of(x, live, begin, n), 0};
-            if (t + 1 < tokens) total[1] = total_of(x + lda, live, begin, n);
-            for (int32_t r = 0; r < vector; r += LINE_ROWS)
-                (t + 1 < tokens ? group_2 : group_1)(x, lda, live, begin, n, w + 4 * r,
-                                                     scale + r, vector, total,
-                                                     y + t * vector + r);
-        }
+        for (int64_t t = 0; t < tokens; t += 2)
+            group_rows(a + t * lda, lda, t + 1 < tokens, live, begin, n, w, scale, vector,
+                       y + t * vector);
     }
 }
 
@@ -170,12 +220,33 @@ TILE_24(tile_24_1, REPEAT_1)
 TILE_24(tile_24_2, REPEAT_2)
 TILE_24(tile_24_3, REPEAT_3)
 
+/* 64 rows by one token: whole lines of memory one behind the other. */
+#define WIDE_CLEAR_24(k) __m256i sum##k = _mm256_setzero_si256();
+#define WIDE_STEP_24(k)                                                                  \
+    sum##k = dot_24(sum##k, b, sources(codes + 8 * k), load(w + 32 * k));
+#define WIDE_SAVE_24(k) _mm256_storeu_si256((__m256i *)acc + k, sum##k);
+
+static void tile_24_wide(const int8_t *a, const int32_t *live, int64_t count,
+                         const int8_t *w, const int8_t *codes, int32_t vector,
+                         int32_t *acc)
+{
+    REPEAT_8(WIDE_CLEAR_24)
+    for (int64_t j = 0; j < count; j++, w += 5 * vector, codes += 5 * vector) {
+        __m256i b = broadcast8(a + ICD_STEP * (live ? live[j] : j));
+        REPEAT_8(WIDE_STEP_24)
+    }
+    REPEAT_8(WIDE_SAVE_24)
+}
+
 void icd_i_tile_block_24_avx2(const int8_t *a, int64_t lda, int64_t tokens,
                               const int32_t *live, int64_t count, const int8_t *w,
                               const int32_t *comp, int32_t vector, int32_t *acc)
 {
+    int32_t r = 0;
     (void)comp;
-    for (int32_t r = 0; r < vector; r += LINE_ROWS) {
+    for (; tokens == 1 && r + WIDE_ROWS <= vector; r += WIDE_ROWS)
+        tile_24_wide(a, live, count, w + 4 * r, w + 4 * vector + r, vector, acc + r);
+    for (; r < vector; r += LINE_ROWS) {
         const int8_t *line = w + 4 * r, *codes = w + 4 * vector + r;
         int64_t t = 0;
         for (; t + 3 <= tokens; t += 3)
