@@ -45,8 +45,9 @@ typedef struct cli_command {
 } cli_command;
 
 extern const cli_command cli_run, cli_resume, cli_measure, cli_report, cli_trace,
-    cli_transform, cli_sweep, cli_calibrate, cli_compare, cli_graph, cli_solve, cli_score,
-    cli_axes, cli_apply, cli_infer, cli_verify, cli_doctor, cli_schema, cli_version;
+    cli_transform, cli_sweep, cli_synth, cli_calibrate, cli_compare, cli_graph, cli_solve,
+    cli_score, cli_axes, cli_apply, cli_infer, cli_verify, cli_doctor, cli_schema,
+    cli_version;
 
 /** Reports a wrong use of the command line. @return ICD_EINVAL */
 icd_status cli_usage(cli_app *app, const char *format, ...)

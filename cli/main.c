@@ -13,7 +13,7 @@ static const cli_command *const COMMAND[] = {
     &cli_run,       &cli_resume,  &cli_measure,   &cli_report,  &cli_trace,
     &cli_transform, &cli_sweep,   &cli_graph,     &cli_solve,   &cli_score,
     &cli_axes,      &cli_apply,   &cli_infer,     &cli_verify,  &cli_doctor,
-    &cli_schema,    &cli_version, &cli_calibrate, &cli_compare,
+    &cli_schema,    &cli_version, &cli_calibrate, &cli_compare, &cli_synth,
 };
 enum { COMMANDS = sizeof COMMAND / sizeof COMMAND[0] };
 

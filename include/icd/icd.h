@@ -34,6 +34,7 @@
 #include <icd/solver.h>
 #include <icd/status.h>
 #include <icd/sweep.h>
+#include <icd/synthetic.h>
 #include <icd/tokenizer.h>
 #include <icd/transform.h>
 #include <icd/trial.h>
