@@ -1,10 +1,21 @@
 #include "solver/arrange.h"
 
 #include "base/mem.h"
+#include "base/rng.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SWEEPS = 4, REACH = 2 };
+enum {
+    SWEEPS = 4,
+    REACH = 2,
+    NEAR = 4,    /* places beside a neighbour's that a block is offered */
+    OFFERS = 100 /* to a block, at most */
+};
+static const double WORK = 16;    /* edges looked at, by those of the graph of nodes */
+static const double PATIENCE = 4; /* effort high: times as much */
+static const double HOT = 0.08;   /* in mean weights of all edges of a block */
+static const double COOLING = 50; /* first by last temperature */
 
 /* Blocks as nodes of a graph, each at a place. */
 typedef struct row {
@@ -65,6 +76,70 @@ static bool sweep(row *r)
             better = true;
         }
     return better;
+}
+
+static double total_cost(const row *r)
+{
+    double cost = 0;
+    for (int32_t p = 0; p < r->g.n; ++p) cost += cost_at(r, r->at[p], p, -1);
+    return cost / 2;
+}
+
+/* A random block and a place near one of its neighbours; -1: none. */
+static int32_t choose_place(const row *r, icd_rng *rng, int32_t block)
+{
+    int64_t first = r->g.ptr[block], degree = r->g.ptr[block + 1] - first;
+    if (degree == 0) return -1;
+    int32_t beside = r->place[r->g.edge[first + icd_i_rng_below(rng, degree)].to];
+    int32_t step = 1 + (int32_t)icd_i_rng_below(rng, NEAR);
+    int32_t place = icd_i_rng_below(rng, 2) ? beside + step : beside - step;
+    return place >= 0 && place < r->g.n ? place : -1;
+}
+
+/* Exchanges over any distance, kept by chance where they cost more: a row that came from
+ * the recursion has its long ties wrong. */
+static void anneal(row *r, int64_t offers)
+{
+    icd_rng rng;
+    double scale = 0;
+    int32_t n = r->g.n;
+    for (int64_t k = 0; k < r->g.ptr[n]; ++k) scale += r->g.edge[k].w;
+    scale *= HOT / n;
+    icd_i_rng_init(&rng, (uint64_t)r->o->seed, 41);
+    for (int64_t i = 0; i < offers; ++i) {
+        int32_t a = (int32_t)icd_i_rng_below(&rng, n), p = r->place[a];
+        int32_t q = choose_place(r, &rng, a);
+        if (q < 0 || q == p || !exchangeable(r, p, q)) continue;
+        double gain = swap_gain(r, a, r->at[q]);
+        double heat = scale * pow(COOLING, -(double)i / (double)offers);
+        if (gain > 0 || exp(gain / heat) > icd_i_rng_unit(&rng)) swap(r, a, r->at[q]);
+    }
+}
+
+/* As many offers as a small share of the whole solve pays for. */
+static int64_t count_offers(const row *r, int64_t entries)
+{
+    double patience = r->o->effort == ICD_EFFORT_HIGH ? PATIENCE : 1;
+    double degree = (double)r->g.ptr[r->g.n] / r->g.n + 1;
+    double paid = WORK * (double)entries / (4 * degree), most = (double)OFFERS * r->g.n;
+    return (int64_t)(patience * (paid < most ? paid : most));
+}
+
+/* What the chances made worse is undone. */
+static icd_status anneal_or_leave(icd_ctx *ctx, row *r, int64_t entries)
+{
+    icd_status status;
+    int32_t n = r->g.n, *before = NULL;
+    double cost = total_cost(r);
+    ICD_TRY(ICD_ALLOC(ctx, n, &before));
+    memcpy(before, r->at, (size_t)n * sizeof *before);
+    anneal(r, count_offers(r, entries));
+    if (total_cost(r) <= cost) goto done;
+    memcpy(r->at, before, (size_t)n * sizeof *before);
+    for (int32_t p = 0; p < n; ++p) r->place[r->at[p]] = p;
+done:
+    icd_i_free(ctx, before);
+    return status;
 }
 
 static void write_order(const row *r, const int32_t *from, int32_t *order)
@@ -128,6 +203,7 @@ icd_status icd_i_arrange(icd_ctx *ctx, const icd_wgraph *g, const icd_bounds *zo
     ICD_TRY(block_graph(ctx, g, blocks, order, &work, &r.g));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &from));
     memcpy(from, order, (size_t)g->n * sizeof *from);
+    if (o->effort > ICD_EFFORT_LOW) ICD_TRY(anneal_or_leave(ctx, &r, g->ptr[g->n]));
     for (int i = 0; i < SWEEPS && sweep(&r); ++i) {
     }
     write_order(&r, from, order);
