@@ -411,9 +411,9 @@ static json_t *model_row(const icd_job *job)
     icd_i_hash_hex(job->state.model_hash, hash);
     const icd_model *m = job->checkpoint;
     return json_pack("{s:s,s:s,s:b,s:b,s:s,s:I}", "name", m ? icd_model_name(m) : "",
-                     "arch", m ? icd_model_arch(m) : "", "synthetic", 0, "fallback",
-                     (int)job->fallback, "hash", hash, "parameters",
-                     (json_int_t)(m ? icd_model_parameters(m) : 0));
+                     "arch", m ? icd_model_arch(m) : "", "synthetic",
+                     m && icd_model_synthetic(m), "fallback", (int)job->fallback, "hash",
+                     hash, "parameters", (json_int_t)(m ? icd_model_parameters(m) : 0));
 }
 
 static json_t *all(icd_job *job)
