@@ -3,11 +3,13 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static struct {
     const char *out, *reuse_perm, *format;
+    const char *arm, *steps;
     bool dry_run, no_measure, gate, in_process, worker;
 } arg;
 
@@ -154,6 +156,9 @@ static const cli_flag *measure_flags(void)
     static const cli_flag ROW[] = {
         {"--worker", 0, NULL, "be the measuring process of a run: only write samples.csv",
          NULL, NULL, &arg.worker},
+        {"--arm", 0, "NAME", "time nothing; only step this arm, for a profiler", NULL,
+         &arg.arm, NULL},
+        {"--steps", 0, "N", "with --arm: how often (default: 1)", NULL, &arg.steps, NULL},
         {NULL, 0, NULL, NULL, NULL, NULL, NULL},
     };
     return ROW;
@@ -189,7 +194,18 @@ static icd_status measure(cli_app *app)
 {
     char path[PATH_MAX];
     icd_samples *samples = NULL;
-    icd_status status = icd_measure_run(app->ctx, app->positional[0]);
+    const char *worker[4], *prefix = NULL;
+    char self[PATH_MAX], *end = NULL;
+    if (cli_worker(self, sizeof self, worker)) prefix = worker[0];
+    if (arg.arm) {
+        long long steps = arg.steps ? strtoll(arg.steps, &end, 10) : 1;
+        if (steps < 1 || (end && *end))
+            return cli_usage(app, "--steps: found '%s', expected a number of steps",
+                             arg.steps);
+        return icd_step_run(app->ctx, app->positional[0], arg.arm, steps);
+    }
+    icd_status status =
+        icd_measure_run(app->ctx, app->positional[0], prefix ? worker : NULL);
     cli_progress_end();
     if (status != ICD_OK || arg.worker) return status;
     snprintf(path, sizeof path, "%s/samples.csv", app->positional[0]);
@@ -202,8 +218,9 @@ static icd_status measure(cli_app *app)
 const cli_command cli_measure = {
     .name = "measure",
     .summary = "time the arms of a run directory again and write its samples.csv",
-    .usage = "RUN_DIR",
-    .examples = "  icd measure runs/x\n  icd measure runs/x --json\n",
+    .usage = "RUN_DIR [--arm NAME]",
+    .examples = "  icd measure runs/x\n  icd measure runs/x --json\n"
+                "  ncu icd measure runs/x --arm iterative --steps 3\n",
     .min_positionals = 1,
     .max_positionals = 1,
     .flags = measure_flags,

@@ -36,6 +36,8 @@ typedef struct icd_measure_opts {
     const char *pin;      /**< "off", "auto" or CPUs ("0,2-3") its threads stay on */
     const char *cost_model;  /**< calibration.json of `icd calibrate`; NULL: predictions
                                 stop at bytes */
+    icd_strings meters;      /**< that read counters and energy after the times: names of
+                                icd/meter.h */
     icd_strings ncu_metrics; /**< (seed) names of Nsight Compute metrics */
     double power_sample_hz;  /**< (seed) */
 } icd_measure_opts;
@@ -178,11 +180,6 @@ icd_status icd_samples_drift(icd_ctx *ctx, const icd_samples *samples, icd_drift
  * @source Holm (1979), https://www.jstor.org/stable/4615733
  */
 void icd_holm(const double *p, int64_t n, double *adjusted);
-
-/** Why energy and L2 hit rate cannot be read here (ABSENT with its reason), or their
- * values. */
-icd_status icd_measure_l2(icd_ctx *ctx, icd_metric *out);
-icd_status icd_measure_energy(icd_ctx *ctx, icd_metric *out);
 
 #ifdef __cplusplus
 }

@@ -151,9 +151,16 @@ icd_status icd_run(icd_ctx *ctx, const struct icd_config *config,
 icd_status icd_resume(icd_ctx *ctx, const char *dir, const icd_run_opts *opts,
                       icd_run_summary **out);
 
-/** Measures the arms that a run directory describes (arms.json) and writes its
- * samples.csv. */
-icd_status icd_measure_run(icd_ctx *ctx, const char *dir);
+/**
+ * Measures the arms that a run directory describes (arms.json) and writes its
+ * samples.csv, and meters.json (measure.meters).
+ * @param worker [in] argv prefix of a process that calls icd_step_run: {"icd", "measure",
+ * "--worker"} gets "--arm NAME --steps N DIR"; NULL: meters that need one read nothing
+ */
+icd_status icd_measure_run(icd_ctx *ctx, const char *dir, const char *const *worker);
+
+/** Steps one arm of a run directory, for meters that watch a process from outside. */
+icd_status icd_step_run(icd_ctx *ctx, const char *dir, const char *arm, int64_t steps);
 
 /** Writes report.html and report.csv of a run directory anew from its artifacts. */
 icd_status icd_report_run(icd_ctx *ctx, const char *dir);

@@ -23,6 +23,10 @@ static const icd_option ROW[] = {
      "CPUs of the measuring threads: off, auto or a list such as 0,2-3"},
     {"cost_model", FIELD(cost_model), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
      "calibration.json of `icd calibrate`: predictions in time, not only in bytes"},
+    {"meters", FIELD(meters), ICD_OPTION_LIST, "auto", 0, 0,
+     "auto|ncu|nvml|rapl|perf|cachegrind|cachesim", NULL,
+     "what reads counters and energy once the times are taken; auto: perf, rapl, nvml, "
+     "cachesim. ncu and cachegrind run the arms again, slowly"},
     {"ncu_metrics", FIELD(ncu_metrics), ICD_OPTION_LIST, "lts__t_sector_hit_rate.pct", 0,
      0, NULL, NULL, "metrics read by Nsight Compute"},
     {"power_sample_hz", FIELD(power_sample_hz), ICD_OPTION_REAL, "10", 0.1, 1000, NULL,

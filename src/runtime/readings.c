@@ -29,17 +29,6 @@ static icd_provenance provenance_of(const json_t *row)
     return ICD_ABSENT;
 }
 
-/* Why there is nothing where no meter left a file. */
-static void explain(icd_job *job, const char *key, icd_metric *m)
-{
-    icd_metric why = {0};
-    if (!strcmp(key, "ept_j_per_tok"))
-        icd_measure_energy(job->ctx, &why);
-    else
-        icd_measure_l2(job->ctx, &why);
-    m->reason = why.reason;
-}
-
 icd_metric icd_i_reading(icd_job *job, const char *arm, const char *key)
 {
     static const char *const UNIT[][2] = {
@@ -50,7 +39,9 @@ icd_metric icd_i_reading(icd_job *job, const char *arm, const char *key)
     for (size_t i = 0; i < sizeof UNIT / sizeof UNIT[0]; i++)
         if (!strcmp(key, UNIT[i][0])) m.unit = UNIT[i][1];
     if (!row) {
-        explain(job, key, &m);
+        m.reason = job->readings ? "no meter of measure.meters read this arm"
+                                 : "no meter was used (measure.meters); `icd doctor` "
+                                   "tells what works here";
         return m;
     }
     m.provenance = provenance_of(row);

@@ -205,7 +205,7 @@ icd_status icd_i_stage_measure(icd_job *job)
     if (job->opts.worker)
         ICD_TRY(run_worker(job));
     else
-        ICD_TRY(icd_measure_run(job->ctx, icd_i_rundir_root(job->dir)));
+        ICD_TRY(icd_measure_run(job->ctx, icd_i_rundir_root(job->dir), NULL));
     icd_samples_free(job->ctx, job->samples);
     job->samples = NULL;
     ICD_TRY(icd_i_stage_measure_load(job));

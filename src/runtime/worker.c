@@ -1,6 +1,6 @@
 /* The measuring process: builds the arms that a run directory describes, times them,
    writes samples.csv. */
-#include "runtime/worker.h"
+#include "runtime/meters.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -311,16 +311,48 @@ done:
     return status;
 }
 
-icd_status icd_measure_run(icd_ctx *ctx, const char *dir)
+static icd_status open_arms(icd_worker *w, json_t **arms)
+{
+    char path[1024];
+    icd_status status = icd_i_worker_open(w);
+    if (status != ICD_OK) return status;
+    path_of(w, "arms.json", path);
+    return icd_i_json_read(w->ctx, path, arms);
+}
+
+icd_status icd_step_run(icd_ctx *ctx, const char *dir, const char *arm, int64_t steps)
+{
+    icd_status status = ICD_OK;
+    icd_worker w = {.ctx = ctx, .dir = dir};
+    json_t *root = NULL, *row = NULL, *only = json_array();
+    size_t i;
+    ICD_TRY(open_arms(&w, &root));
+    json_array_foreach(json_object_get(root, "arms"), i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "name"));
+        if (name && !strcmp(name, arm)) json_array_append(only, row);
+    }
+    if (json_array_size(only) == 0) {
+        status = icd_i_fail(ctx, ICD_EINVAL, dir, NULL, "the run has no arm '%s'", arm);
+        goto done;
+    }
+    ICD_TRY(icd_i_worker_build(&w, only));
+    for (int64_t k = 0; k < steps; k++) ICD_TRY(w.arm[0].step(ctx, w.arm[0].self));
+done:
+    icd_i_worker_release(&w);
+    json_decref(only);
+    json_decref(root);
+    return status;
+}
+
+icd_status icd_measure_run(icd_ctx *ctx, const char *dir, const char *const *worker)
 {
     icd_status status = ICD_OK;
     icd_worker w = {.ctx = ctx, .dir = dir};
     icd_samples *samples = NULL;
     json_t *arms = NULL;
     char path[1024];
-    ICD_TRY(icd_i_worker_open(&w));
-    path_of(&w, "arms.json", path);
-    ICD_TRY(icd_i_json_read(ctx, path, &arms));
+    ICD_TRY(open_arms(&w, &arms));
     ICD_TRY(icd_i_worker_build(&w, json_object_get(arms, "arms")));
     icd_measure_opts opts = w.config->measure;
     opts.repeats = w.config->pipeline.repeats;
@@ -328,6 +360,7 @@ icd_status icd_measure_run(icd_ctx *ctx, const char *dir)
     ICD_TRY(icd_measure_arms(ctx, w.arm, w.arms, &opts, &samples));
     path_of(&w, "samples.csv", path);
     ICD_TRY(icd_samples_write(ctx, samples, path));
+    status = icd_i_meters_run(&w, json_object_get(arms, "arms"), worker);
 done:
     icd_samples_free(ctx, samples);
     icd_i_worker_release(&w);

@@ -48,7 +48,7 @@ class Calibrate(CliTest):
 
     def test_dry_run_says_when_not_to_bother(self):
         self.assertIn("do not bother", self.run_icd("a", "--dry-run")["verdict"][0])
-        sparse = [*SPARSE, "--override", "transform.sparsity.rate=0.02"]
+        sparse = [*SPARSE, "--override", "transform.sparsity.rate=0.004"]
         dry = self.run_icd("b", *sparse, "--dry-run")
         self.assertIn("do not bother", dry["verdict"][0])
         self.assertEqual(self.prediction("b")["advice"], "do not bother")

@@ -142,8 +142,9 @@ class Report(CliTest):
         for row, arm in zip(rows, arms):
             self.assertAlmostEqual(float(row["lat_ms"]), arm["lat_ms"]["value"], delta=1e-6)
             self.assertEqual(row["lat_ms_provenance"], "MEASURED")
-            self.assertEqual((row["l2_hit_pct"], row["l2_hit_pct_provenance"]), ("", "ABSENT"))
-            self.assertEqual((row["ept_j_per_tok"], row["ept_j_per_tok_provenance"]), ("", "ABSENT"))
+            for key in ("l2_hit_pct", "ept_j_per_tok"):
+                self.assertEqual(row[key + "_provenance"], arm[key]["provenance"])
+                self.assertEqual(row[key] == "", arm[key]["provenance"] == "ABSENT")
             self.assertEqual(int(row["repeats"]), arm["repeats"])
 
     def check_picture(self, out, width, dark=False):
@@ -181,7 +182,9 @@ class Report(CliTest):
             self.assertIn(f"{arm['lat_ms']['value']:.3f}", page.text)
         for row in metrics["linears"]:
             self.assertIn(row["linear"], page.text)
-        self.assertIn(metrics["arms"][0]["l2_hit_pct"]["reason"], page.text)
+        l2 = {arm["name"]: arm["l2_hit_pct"] for arm in metrics["arms"]}
+        self.assertIn(l2["linear"]["provenance"], ("MEASURED", "SIMULATED"))
+        self.assertIn(l2["random"]["reason"], page.text)
         self.assertIn("absent", page.text)
         drawn = [attrs.get("class") for attrs in page.all("svg")]
         self.assertEqual(drawn.count(None), 4)

@@ -334,18 +334,6 @@ static void damaged_csv_is_refused(void **state)
                  "bad.csv:1:", icd_samples_read(ctx, path, &(icd_samples *){0}));
 }
 
-static void absent_readings_say_why(void **state)
-{
-    icd_metric m;
-    (void)state;
-    assert_ok(ctx, icd_measure_l2(ctx, &m));
-    assert_int_equal(m.provenance, ICD_ABSENT);
-    assert_non_null(m.reason);
-    assert_ok(ctx, icd_measure_energy(ctx, &m));
-    assert_int_equal(m.provenance, ICD_ABSENT);
-    assert_non_null(m.reason);
-}
-
 static icd_status measure_once(icd_ctx *c, void *arg)
 {
     int64_t count = 0;
@@ -385,7 +373,6 @@ int main(void)
         cmocka_unit_test(csv_keeps_the_clock),
         cmocka_unit_test(csv_round_trip),
         cmocka_unit_test(damaged_csv_is_refused),
-        cmocka_unit_test(absent_readings_say_why),
         cmocka_unit_test(survives_failing_allocations),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
