@@ -72,7 +72,7 @@ typedef struct icd_meter_subject {
     const char *const *command; /**< ends by NULL; steps the arm in a process of its own,
                                    after a warm-up. An argument "{steps}" becomes the
                                    number of steps. NULL: cannot */
-    int64_t steps;              /**< of a command; 0: 1 */
+    int64_t steps;              /**< of a command; 0: as few as the meter needs */
     icd_addrs *addrs;           /**< one inference; NULL: cannot */
 } icd_meter_subject;
 

@@ -5,6 +5,7 @@
 #include "measure/cachegrind.h"
 #include <icd/meter.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +255,7 @@ static void test_meter(void **state)
     const icd_metric *m = icd_readings_find(r, "llc_misses");
     assert_int_equal(m->provenance, ICD_SIMULATED);
     assert_near(m->value, PATTERN_ACCESSES, 2);
+    assert_true(isnan(m->low) && isnan(m->high));
     assert_near(icd_readings_find(r, "llc_references")->value, PATTERN_ACCESSES, 2);
     assert_near(icd_readings_find(r, "dram_read_bytes")->value, 64. * PATTERN_ACCESSES,
                 128);
