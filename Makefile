@@ -5,7 +5,7 @@ BUILD  := build/$(PRESET)
 ICD    := $(BUILD)/icd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model build demo test check bench bench-solver fmt lint fuzz clean
+.PHONY: help setup model build demo test check bench bench-solver bench-kernels bench-models fmt lint fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ bench: build ## benchmarks beside their peers; raw output in bench/results/
 
 bench-solver: build ## the solver beside METIS and SCOTCH: table, raw figures, plots in bench/results/
 	@/usr/bin/python3 bench/solver.py $(BUILD)/bench/bench_solver $(BUILD)/bench-instances bench/results
+
+bench-kernels: build ## kernels beside OpenBLAS and oneDNN, decoding beside plain reading; bench/results/kernels*
+	@OMP_NUM_THREADS=1 $(BUILD)/bench/bench_kernels all bench/results/kernels-samples.tsv | tee bench/results/kernels.txt
+
+bench-models: build model ## whole models beside PyTorch and onnxruntime (PYTHON has them); bench/results/models*
+	@$(or $(PYTHON),python3) bench/bench_models.py $(BUILD)/bench/bench_models .cache/models/all-MiniLM-L6-v2 \
+	    bench/results/models-samples.tsv --threads $(or $(THREADS),1) | tee bench/results/models.txt
 
 fmt: setup ## format the C code
 	@tools/format.sh fix
