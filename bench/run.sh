@@ -16,7 +16,7 @@ run() {
 }
 
 "$build/icd" graph --mock --d 2560 --blocks 4 --noise 0.02 --seed 42 -q -o "$out/mock-2560.csr.npz" >/dev/null
-run kernels "$build/bench/bench_kernels"
+run kernels "$build/bench/bench_kernels" all "$out/kernels-samples.tsv"
 run ffn "$build/bench/bench_ffn" data/use-lite-ffn.safetensors 1
 run solver "$build/bench/bench_solver" "$out/mock-2560.csr.npz" -n 3 metis multilevel spectral auto
 run graph /usr/bin/python3 bench/bench_graph.py "$build/bench/bench_graph"
