@@ -72,7 +72,8 @@ icd_status icd_i_sketch(icd_ctx *ctx, const icd_wgraph *g, icd_budget *budget,
     ICD_TRY(ICD_ALLOC(ctx, g->n, &first));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &scratch));
     icd_i_rng_init(&rng, seed, STREAM);
-    for (int64_t cap = GROWTH; t.top + 1 < LEVELS; cap *= GROWTH) {
+    for (int64_t cap = GROWTH; t.top + 1 < LEVELS;
+         cap = cap < g->n ? cap * GROWTH : cap) {
         if (!icd_i_budget_over(budget)) ICD_TRY(climb(&t, cap, &rng, budget, &good));
         if (icd_i_budget_over(budget) || !good) break;
     }
