@@ -1,7 +1,11 @@
 # Device kernels: each src/kernels/cuda/*.cu becomes a fatbin that src/kernels/cuda/image.c includes. No
 # CUDA library is linked: the driver is loaded at run time (src/base/cuda), so `icd` starts without one.
 find_program(ICD_NVCC nvcc HINTS /usr/local/cuda/bin)
+# Sanitizers see nothing of device code, so that their builds go without it unless asked.
 set(icd_cuda_default OFF)
+if(ICD_NVCC AND NOT ICD_SANITIZE AND NOT ICD_FUZZER)
+    set(icd_cuda_default ON)
+endif()
 option(ICD_CUDA "Compile the device kernels (needs nvcc)" ${icd_cuda_default})
 set(ICD_CUDA_ARCH -gencode=arch=compute_80,code=[sm_80,compute_80]
     -gencode=arch=compute_90a,code=sm_90a
@@ -33,4 +37,18 @@ function(icd_cuda_images target)
     set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/cuda/image.c
         TARGET_DIRECTORY ${target} PROPERTIES OBJECT_DEPENDS "${images}"
         COMPILE_DEFINITIONS "ICD_CUDA=1;ICD_FATBINS=\"${folder}\"")
+endfunction()
+
+# The dense baseline: cuBLASLt's header at build time, its library at run time.
+function(icd_cuda_baseline target)
+    find_path(ICD_CUBLASLT_INCLUDE cublasLt.h HINTS /usr/local/cuda/include)
+    if(NOT ICD_CUDA OR NOT ICD_CUBLASLT_INCLUDE)
+        return()
+    endif()
+    file(STRINGS ${ICD_CUBLASLT_INCLUDE}/cublas_api.h line REGEX "define CUBLAS_VER_MAJOR")
+    string(REGEX MATCH "[0-9]+" major "${line}")
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/src/runner/cuda/lt.c
+        TARGET_DIRECTORY ${target} PROPERTIES
+        COMPILE_OPTIONS "-isystem;${ICD_CUBLASLT_INCLUDE}"
+        COMPILE_DEFINITIONS "ICD_CUDA_LT=1;ICD_CUDA_LT_NAME=\"libcublasLt.so.${major}\"")
 endfunction()

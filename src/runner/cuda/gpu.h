@@ -90,6 +90,21 @@ typedef struct icd_gpu_linear {
     icd_gpu_cuts cuts;
 } icd_gpu_linear;
 
+/** What a linear is made of; borrowed. */
+typedef struct icd_gpu_weights {
+    const void *w;      /**< [rows x cols] f32 or int8, as the linear's type says */
+    const float *scale; /**< int8: [rows] */
+    const float *bias;  /**< [rows]; NULL: none */
+} icd_gpu_weights;
+
+/**
+ * Packs and uploads one linear; its `order` is not made (icd_i_gpu_linears_new does).
+ * @param l [in, out] zeroed but for info and type
+ */
+icd_status icd_i_gpu_linear_put(icd_ctx *ctx, icd_gpu *gpu, const icd_layout_entry *e,
+                                int32_t vector, const icd_gpu_weights *from,
+                                icd_gpu_linear *l);
+
 /** Packs and uploads the linears of a runner; those of a group get the same staged row.
  * @param out [out] [r->linears]; freed with icd_i_gpu_linears_free */
 icd_status icd_i_gpu_linears_new(icd_ctx *ctx, icd_gpu *gpu, icd_runner *r,

@@ -25,14 +25,9 @@ static icd_layout_entry entry_of(const icd_linear *info, const icd_layout_entry 
     return e;
 }
 
-typedef struct weights {
-    const void *w;      /* f32 or int8, [rows x cols] */
-    const float *scale; /* int8: [rows] */
-    icd_quantized *own;
-} weights;
-
 static icd_status find_weights(icd_ctx *ctx, icd_runner *r, icd_gpu_linear *l,
-                               const icd_layout_entry *e, weights *out)
+                               const icd_layout_entry *e, icd_gpu_weights *out,
+                               icd_quantized **own)
 {
     const float *w = NULL;
     icd_status status = ICD_OK;
@@ -43,8 +38,8 @@ static icd_status find_weights(icd_ctx *ctx, icd_runner *r, icd_gpu_linear *l,
         return status;
     }
     if (!q) {
-        status = icd_i_linear_quantize(ctx, r, l->info, &out->own);
-        q = out->own;
+        status = icd_i_linear_quantize(ctx, r, l->info, own);
+        q = *own;
     }
     if (status != ICD_OK) return status;
     out->w = q->q;
@@ -103,7 +98,8 @@ done:
     return status;
 }
 
-static icd_status pack(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l, const weights *from)
+static icd_status pack(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l,
+                       const icd_gpu_weights *from)
 {
     icd_status status = ICD_OK;
     int32_t *live = NULL;
@@ -121,25 +117,36 @@ done:
     return status;
 }
 
+icd_status icd_i_gpu_linear_put(icd_ctx *ctx, icd_gpu *gpu, const icd_layout_entry *e,
+                                int32_t vector, const icd_gpu_weights *from,
+                                icd_gpu_linear *l)
+{
+    icd_status status = ICD_OK;
+    ICD_TRY(check_vector(ctx, l->info, vector));
+    ICD_TRY(icd_i_plan_new(ctx, e, vector, &l->plan));
+    l->slots = icd_i_gpu_slots(l->plan, l->type);
+    ICD_TRY(pack(ctx, gpu, l, from));
+    if (from->bias)
+        ICD_TRY(
+            ICD_GPU_PUT(ctx, gpu, from->bias, l->info->rows, l->info->name, &l->bias));
+done:
+    return status;
+}
+
 static icd_status load(icd_ctx *ctx, icd_gpu *gpu, icd_runner *r,
                        const icd_layout_entry *given, icd_gpu_linear *l)
 {
     icd_status status = ICD_OK;
-    const float *bias = NULL;
-    weights from = {NULL, NULL, NULL};
+    icd_quantized *own = NULL;
+    icd_gpu_weights from = {NULL, NULL, NULL};
     icd_layout_entry e = entry_of(l->info, given);
     ICD_TRY(choose_type(ctx, r, &e, &l->type));
-    ICD_TRY(check_vector(ctx, l->info, r->opts.vector));
     ICD_TRY(icd_i_linear_check(ctx, r, l->info, given));
-    ICD_TRY(icd_i_plan_new(ctx, &e, r->opts.vector, &l->plan));
-    l->slots = icd_i_gpu_slots(l->plan, l->type);
-    ICD_TRY(find_weights(ctx, r, l, &e, &from));
-    ICD_TRY(pack(ctx, gpu, l, &from));
-    ICD_TRY(icd_i_linear_bias(ctx, r, l->info, &bias));
-    if (bias)
-        ICD_TRY(ICD_GPU_PUT(ctx, gpu, bias, l->info->rows, l->info->name, &l->bias));
+    ICD_TRY(find_weights(ctx, r, l, &e, &from, &own));
+    ICD_TRY(icd_i_linear_bias(ctx, r, l->info, &from.bias));
+    ICD_TRY(icd_i_gpu_linear_put(ctx, gpu, &e, r->opts.vector, &from, l));
 done:
-    icd_quantized_free(ctx, from.own);
+    icd_quantized_free(ctx, own);
     return status;
 }
 
