@@ -55,13 +55,14 @@ def main():
     kinds = defaultdict(list)
     for path in sys.argv[1:]:
         for name, w in tensors(path):
-            if w.ndim != 2 or min(w.shape) < 128 or "embed" in name or not re.search(r"\d", name):
-                continue
-            if re.search(r"\.(input|output)$", name):
-                continue  # activations
+            if re.search(r"embed|A_log|bias|conv1d|\.(input|output)$", name) or min(w.shape) < 8:
+                continue  # no multiplied matrix, or activations
+            if w.ndim == 1:
+                w = w[:, None]  # gains: their size is their row's scale
             row, col, rest = scales(w)
+            noise = .5 if w.shape[1] > 1 else 0
             kinds[path.split("/")[-2] + " " + re.sub(r"\d+", "*", name, count=1)].append(
-                [*fit(row, .5 / w.shape[1]), *fit(col, .5 / w.shape[0]),
+                [*fit(row, noise / w.shape[1]), *fit(col, noise / w.shape[0]),
                  (rest ** 4).mean() / (rest ** 2).mean() ** 2, w.std() * np.sqrt(w.shape[1])])
     print(f"{'median of the matrices':64} n  s_row  dof  s_col  dof  kurtosis  std*sqrt(cols)")
     for kind, rows in kinds.items():

@@ -25,10 +25,10 @@ static const struct {
     [ICD_SYNTH_DOWN] = {3.8, .043, .143, true},
     [ICD_SYNTH_SQUARE] = {1, .058, .033, false},
     [ICD_SYNTH_MAMBA_IN] = {1.2, .002, .000, false},
-    [ICD_SYNTH_MAMBA_X] = {1.7, .181, .088, false},
-    [ICD_SYNTH_MAMBA_DT] = {.43, .108, .006, false},
+    [ICD_SYNTH_MAMBA_X] = {1.7, .137, .085, false},
+    [ICD_SYNTH_MAMBA_DT] = {.43, .105, .009, false},
     [ICD_SYNTH_MAMBA_OUT] = {1.6, .021, .000, true},
-    [ICD_SYNTH_GAIN] = {0, .100, .000, false},
+    [ICD_SYNTH_GAIN] = {0, .109, .000, false},
 };
 
 /* Large values end at 8 spreads: a whole layer is never one channel. */
