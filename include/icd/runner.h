@@ -66,6 +66,7 @@ typedef struct icd_runner_opts {
     int32_t phase;  /**< icd_run_phase */
     int64_t page;   /**< decoder: tokens of one page of the KV cache */
     int32_t device; /**< icd_run_device */
+    bool l2_pin;    /**< set from layout.l2_pin */
     const char *driver; /**< library of the CUDA driver; NULL: libcuda.so.1 */
 } icd_runner_opts;
 
@@ -150,7 +151,8 @@ typedef struct icd_linear_cost {
 } icd_linear_cost;
 struct icd_layout_entry;
 
-/** Costs of an entry, in f32 where it has no weights of a smaller type. */
+/** Costs of an entry, in f32 where it has no weights of a smaller type; those of dense
+ * where the kernel is yet to be measured (auto). */
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const struct icd_layout_entry *entry,
                                   int32_t vector, icd_linear_cost *out);
 

@@ -176,6 +176,16 @@ static void run_int8(const apply_job *job, int64_t t, int64_t n, int64_t first,
                         scratch);
 }
 
+void icd_i_linear_once(const icd_runner *r, const icd_loaded *l, int64_t tokens, float *y)
+{
+    apply_job job = {.r = r, .l = l, .tokens = tokens, .y = y};
+    for (int64_t t = 0; t < tokens; t += ICD_TOKEN_CHUNK) {
+        int64_t n = tokens - t < ICD_TOKEN_CHUNK ? tokens - t : ICD_TOKEN_CHUNK;
+        (icd_i_linear_reads_f32(l) ? run_f32 : run_int8)(&job, t, n, 0, l->plan->blocks,
+                                                         r->scratch);
+    }
+}
+
 /* One item: a range of row blocks for one chunk of tokens. Neighbouring items share their
  * weights. */
 static void apply_range(void *arg, int64_t item, int64_t items, int32_t worker)

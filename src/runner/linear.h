@@ -38,6 +38,19 @@ icd_status icd_i_linear_bias(icd_ctx *ctx, icd_runner *r, const icd_linear *info
 icd_status icd_i_linear_pack_as(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
                                 const icd_layout_entry *entry);
 
+/**
+ * Packs an entry whose kernel is AUTO: dense, tiles and (not with 4 bits) gathered
+ * channels are timed in turns on this CPU, and the fastest is kept; dense, unless another
+ * is 3 % faster. Nothing but time depends on which: all give the same bits. Sends the
+ * event "kernel" with the times.
+ */
+icd_status icd_i_linear_pack_fastest(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
+                                     const icd_layout_entry *entry);
+
+/** y = staged input times the weights + bias, on the calling thread. */
+void icd_i_linear_once(const icd_runner *r, const icd_loaded *l, int64_t tokens,
+                       float *y);
+
 /** Its input is staged in f32, not in int8. */
 bool icd_i_linear_reads_f32(const icd_loaded *l);
 

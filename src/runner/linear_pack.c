@@ -103,7 +103,6 @@ static icd_status pack_f32(packing *p)
     icd_layout_entry e = *p->entry;
     bool half = p->q != NULL;
     l->form = half ? ICD_FORM_BF16 : ICD_FORM_F32;
-    if (e.kernel == ICD_KERNEL_AUTO) e.kernel = ICD_KERNEL_DENSE;
     if (!half) ICD_TRY(icd_i_runner_tensor(p->ctx, p->r, l->info->tensor, &w));
     ICD_TRY(make_plan(p, &e));
     int64_t channels = ICD_GROUP * icd_i_plan_groups(l->plan);
@@ -291,6 +290,8 @@ icd_status icd_i_linear_pack_as(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
 {
     icd_status status = ICD_OK;
     icd_quantized *own = NULL;
+    if (entry && entry->kernel == ICD_KERNEL_AUTO)
+        return icd_i_linear_pack_fastest(ctx, r, l, entry);
     icd_layout_entry plain = {.rows = l->info->rows,
                               .cols = l->info->cols,
                               .kernel = ICD_KERNEL_DENSE,

@@ -330,7 +330,7 @@ icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,
     icd_layout_entry e = *entry;
     int32_t granule = e.granule > 0 ? e.granule : 1;
     *out = (icd_linear_cost){.granule = granule};
-    if (!e.quant && e.kernel == ICD_KERNEL_AUTO) e.kernel = ICD_KERNEL_DENSE;
+    if (e.kernel == ICD_KERNEL_AUTO) e.kernel = ICD_KERNEL_DENSE;
     ICD_TRY(icd_i_layout_live(ctx, &e, vector, granule, &live));
     out->all = live.all;
     out->live = e.kernel == ICD_KERNEL_DENSE ? live.all : live.live;

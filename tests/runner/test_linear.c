@@ -197,7 +197,7 @@ static void test_bad_layout(void **state)
     refuse(s.model, s.layout, ICD_EINVAL, "frame", ICD_RUN_F32);
     icd_perm_free(ctx, up->order);
     up->order = NULL;
-    up->kernel = ICD_KERNEL_AUTO;
+    up->kernel = ICD_KERNEL_TILE + 1;
     refuse(s.model, s.layout, ICD_EINVAL, "kernel", ICD_RUN_INT8);
     up->kernel = ICD_KERNEL_TILE, up->granule = 6;
     refuse(s.model, s.layout, ICD_EINVAL, "granule of 6", ICD_RUN_INT8);

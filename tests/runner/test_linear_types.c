@@ -189,6 +189,49 @@ static void two_of_four_is_int8(void **state)
     }
 }
 
+static void count_event(void *user, const icd_event *event)
+{
+    if (!strcmp(event->stage, "kernel")) ++*(int64_t *)user;
+    if (!strcmp(event->stage, "kernel"))
+        assert_non_null(strstr(event->meta_json, "_us\":"));
+}
+
+/* Whichever kernel is the fastest here, the bits are those of dense; every choice is
+   told. */
+static void auto_takes_the_fastest(void **state)
+{
+    static const int32_t DTYPE[] = {ICD_RUN_F32, ICD_RUN_INT8, ICD_RUN_BF16};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        sparse s = sparse_new(ctx, source, 16, .3, 8);
+        int64_t told = 0;
+        if (DTYPE[i] == ICD_RUN_BF16) icd_model_free(ctx, retype(&s, ICD_WEIGHT_BF16, 0));
+        result dense = run_once(ctx, s.model, s.layout, DTYPE[i], &batch);
+        set_kernels(s.layout, ICD_KERNEL_AUTO, 4);
+        icd_ctx_on_event(ctx, count_event, &told);
+        assert_run_gives(s.model, &s, DTYPE[i], &dense);
+        assert_int_equal(told, s.layout->count);
+        icd_ctx_on_event(ctx, NULL, NULL);
+        result_release(&dense);
+        sparse_free(ctx, &s);
+    }
+}
+
+static void auto_with_4_bits(void **state)
+{
+    (void)state;
+    sparse s = sparse_new(ctx, source, 16, .3, 9);
+    icd_model *worth = retype(&s, ICD_WEIGHT_INT4, 8);
+    result exact = run_once(ctx, worth, NULL, ICD_RUN_F32, &batch);
+    set_kernels(s.layout, ICD_KERNEL_AUTO, 4);
+    result found = run_once(ctx, s.model, s.layout, ICD_RUN_INT4, &batch);
+    assert_true(cosine(exact.hidden, found.hidden, exact.tokens * exact.width) > .999);
+    result_release(&found);
+    result_release(&exact);
+    icd_model_free(ctx, worth);
+    sparse_free(ctx, &s);
+}
+
 static icd_status new_and_step(icd_ctx *own, void *arg)
 {
     const sparse *s = arg;
@@ -208,6 +251,7 @@ static void failing_allocations_leave_nothing(void **state)
     for (int i = 0; i < 2; i++) {
         sparse s = sparse_new(ctx, source, 16, .5, 7);
         icd_model_free(ctx, retype(&s, DTYPE[i], i ? 16 : 0));
+        s.layout->entry[5].kernel = ICD_KERNEL_AUTO;
         icd_test_failing_allocations(new_and_step, &s);
         sparse_free(ctx, &s);
     }
@@ -221,6 +265,8 @@ int main(void)
         cmocka_unit_test(int4_computes_with_its_values),
         cmocka_unit_test(what_has_no_kernel_is_refused),
         cmocka_unit_test(two_of_four_is_int8),
+        cmocka_unit_test(auto_takes_the_fastest),
+        cmocka_unit_test(auto_with_4_bits),
         cmocka_unit_test(failing_allocations_leave_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
