@@ -15,6 +15,8 @@
 /* Loading is most of a run's work, so a few steps more cost little. */
 enum { FUNCTIONS_SHOWN = 10, STEPS_LEAST = 3 };
 static const double VERSION_S = 60;
+/* Misses while loading differ from run to run by about this share. */
+static const double LOADING_VARIES = .01;
 
 static const icd_meter_metric METRIC[] = {
     {"llc_hit_pct", "%"},        {"dram_read_bytes", "B"}, {"instructions", "count"},
@@ -69,6 +71,13 @@ static double added(const gain *g, int a, int b, int c)
     return (double)(x[a] - y[a] + x[b] - y[b] + x[c] - y[c]) / g->steps;
 }
 
+/* Misses of the last level before the further steps: mostly those of loading. */
+static double loading_misses(const gain *g)
+{
+    const int64_t *y = g->one->total;
+    return (double)(y[ICD_CG_ILMR] + y[ICD_CG_DLMR] + y[ICD_CG_DLMW]);
+}
+
 /* No interval: threads take turns a little differently every time, which was not
  * repeated. */
 static icd_status add(icd_ctx *ctx, icd_readings *r, int metric, double value)
@@ -93,6 +102,14 @@ static icd_status add_all(icd_ctx *ctx, icd_readings *r, const gain *g, int32_t 
         add(ctx, r, INSTRUCTIONS,
             (double)(g->more->total[ICD_CG_IR] - g->one->total[ICD_CG_IR]) / g->steps));
     ICD_TRY(add(ctx, r, REFERENCES, asked));
+    if (fabs(missed * g->steps) < LOADING_VARIES * loading_misses(g)) {
+        status = icd_i_readings_absent(
+            ctx, r,
+            "%.0f steps added %.0f misses of the last level to %.0f of loading, which "
+            "vary by more",
+            g->steps, missed * g->steps, loading_misses(g));
+        goto done;
+    }
     ICD_TRY(add(ctx, r, MISSES, missed));
     ICD_TRY(add(ctx, r, READ, missed * line));
     if (asked > 0) ICD_TRY(add(ctx, r, RATE, 100 * (1 - missed / asked)));

@@ -266,6 +266,51 @@ static void test_meter(void **state)
     icd_meter_free(ctx, meter);
 }
 
+/* A file of cachegrind's that has so many misses for its first step and the others. */
+static const char *fake_valgrind(const char *name, int first, int more)
+{
+    const char *path = icd_test_path(name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f,
+            "#!/bin/sh\n"
+            "[ \"$1\" = --version ] && { echo valgrind-3.99; exit 0; }\n"
+            "for a; do case $a in --cachegrind-out-file=*) out=${a#*=};; esac; last=$a; "
+            "done\n"
+            "n=%d; [ \"$last\" = 1 ] || n=$((%d + %d))\n"
+            "printf 'events: Ir D1mr DLmr\\nfn=f\\n1 10 200000 '$n'\\nsummary: 10 200000 "
+            "'$n'\\n' > \"$out\"\n",
+            first, first, more);
+    fclose(f);
+    chmod(path, 0755);
+    return path;
+}
+
+/* Misses that are few beside those of loading are not told, above all not below zero. */
+static void test_lost_in_loading(void **state)
+{
+    const char *command[] = {"program", "{steps}", NULL};
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        static const int MORE[] = {-30, 90, 3000};
+        icd_meter *meter = NULL;
+        icd_readings *r = NULL;
+        icd_meter_opts opts;
+        icd_options_init(&icd_meter_table, &opts);
+        opts.valgrind = fake_valgrind("valgrind", 10000, MORE[k]);
+        icd_meter_subject subject = {.name = "a", .command = command};
+        assert_ok(ctx, icd_meter_open(ctx, "cachegrind", &opts, &meter));
+        assert_ok(ctx, icd_meter_measure(ctx, meter, &subject, 1, 0, &r));
+        const icd_metric *m = icd_readings_find(r, "llc_misses");
+        assert_int_equal(m->provenance, k < 2 ? ICD_ABSENT : ICD_SIMULATED);
+        if (k < 2) assert_non_null(strstr(m->reason, "10000 of loading"));
+        if (k == 2) assert_near(m->value, 1000, 1e-9);
+        assert_int_equal(icd_readings_find(r, "instructions")->provenance, ICD_SIMULATED);
+        icd_readings_free(ctx, r);
+        icd_meter_free(ctx, meter);
+    }
+}
+
 static void test_not_there(void **state)
 {
     const char *command[] = {"true", NULL};
@@ -313,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_cache_sizes),
         cmocka_unit_test(test_simulator_against_cachegrind),
         cmocka_unit_test(test_meter),
+        cmocka_unit_test(test_lost_in_loading),
         cmocka_unit_test(test_not_there),
         cmocka_unit_test(test_failures),
     };
