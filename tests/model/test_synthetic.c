@@ -190,7 +190,7 @@ static icd_status write_one(icd_ctx *ctx, void *arg)
     icd_synthetic_result r;
     (void)arg;
     snprintf(name, sizeof name, "short-%d", (int)calls++);
-    icd_synthetic_opts opts = {.layers = 1, .vocab = 16, .shard = 100000};
+    icd_synthetic_opts opts = {.layers = 1, .vocab = 16};
     return icd_synthetic_write(ctx, "llama-tiny", &opts, icd_test_path(name), &r);
 }
 
