@@ -9,10 +9,11 @@
 enum {
     SWEEPS = 4,
     REACH = 2,
-    NEAR = 4,    /* places beside a neighbour's that a block is offered */
-    OFFERS = 100 /* to a block, at most */
+    NEAR = 4,           /* places beside a neighbour's that a block is offered */
+    OFFERS = 100,       /* to a block, at most */
+    CHECK_EVERY = 4096, /* offers between looks for a cancellation */
 };
-static const double WORK = 16;    /* edges looked at, by those of the graph of nodes */
+static const double WORK = 4;     /* edges looked at, by those of the graph of nodes */
 static const double PATIENCE = 4; /* effort high: times as much */
 static const double HOT = 0.08;   /* in mean weights of all edges of a block */
 static const double COOLING = 50; /* first by last temperature */
@@ -98,7 +99,7 @@ static int32_t choose_place(const row *r, icd_rng *rng, int32_t block)
 
 /* Exchanges over any distance, kept by chance where they cost more: a row that came from
  * the recursion has its long ties wrong. */
-static void anneal(row *r, int64_t offers)
+static void anneal(icd_ctx *ctx, row *r, int64_t offers)
 {
     icd_rng rng;
     double scale = 0;
@@ -107,6 +108,7 @@ static void anneal(row *r, int64_t offers)
     scale *= HOT / n;
     icd_i_rng_init(&rng, (uint64_t)r->o->seed, 41);
     for (int64_t i = 0; i < offers; ++i) {
+        if (i % CHECK_EVERY == 0 && icd_i_cancelled(ctx)) return;
         int32_t a = (int32_t)icd_i_rng_below(&rng, n), p = r->place[a];
         int32_t q = choose_place(r, &rng, a);
         if (q < 0 || q == p || !exchangeable(r, p, q)) continue;
@@ -133,7 +135,7 @@ static icd_status anneal_or_leave(icd_ctx *ctx, row *r, int64_t entries)
     double cost = total_cost(r);
     ICD_TRY(ICD_ALLOC(ctx, n, &before));
     memcpy(before, r->at, (size_t)n * sizeof *before);
-    anneal(r, count_offers(r, entries));
+    anneal(ctx, r, count_offers(r, entries));
     if (total_cost(r) <= cost) goto done;
     memcpy(r->at, before, (size_t)n * sizeof *before);
     for (int32_t p = 0; p < n; ++p) r->place[r->at[p]] = p;
