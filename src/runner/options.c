@@ -1,6 +1,6 @@
 #include <icd/runner.h>
 
-/* `vector` has no row: it follows kernel.vector. */
+/* `vector` and `l2_pin` have no rows: they follow kernel.vector and layout.l2_pin. */
 static const icd_option ROW[] = {
     {"dtype", offsetof(icd_runner_opts, dtype), ICD_OPTION_ENUM, "int8", 0, 0,
      "f32|int8|bf16|int4", NULL,

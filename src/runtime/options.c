@@ -46,6 +46,8 @@ static const icd_option LAYOUT[] = {
      0, NULL, NULL, "give each linear its own input order after the transform"},
     {"granule", offsetof(icd_layout_opts, granule), ICD_OPTION_INT, "0", 0, 4096, NULL,
      "channels", "granule of pi1; 0: what the kernel takes together (int8: 4)"},
+    {"l2_pin", offsetof(icd_layout_opts, l2_pin), ICD_OPTION_BOOL, "false", 0, 0, NULL,
+     NULL, "GPU: keep the first weights in the part of the L2 that can be set aside"},
 };
 
 static const icd_option KERNEL[] = {

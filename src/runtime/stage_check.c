@@ -17,6 +17,7 @@ icd_status icd_i_arm_runner(icd_job *job, const icd_model *model,
     icd_batch batch = icd_i_input_batch(&job->input, 0);
     opts.dtype = dtype;
     opts.vector = job->config->kernel.vector;
+    opts.l2_pin = job->config->layout.l2_pin;
     ICD_TRY(icd_runner_new(job->ctx, model, layout, &batch, &opts, out));
     if (job->kv)
         status = icd_i_evict(job->ctx, *out, icd_model_get_config(model)->layers, &batch,

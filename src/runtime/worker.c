@@ -240,6 +240,7 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     opts.dtype = icd_i_run_dtype(&w->config->quant);
     if (dtype && !strcmp(dtype, "f32")) opts.dtype = ICD_RUN_F32;
     opts.vector = w->config->kernel.vector;
+    opts.l2_pin = w->config->layout.l2_pin;
     ICD_TRY(model_of(w, row, &m));
     ICD_TRY(icd_i_worker_layout(w, row, &layout));
     for (int64_t k = 0; opts.dtype == ICD_RUN_F32 && k < layout->count; k++)

@@ -110,12 +110,37 @@ static void test_longer(void **state)
     agrees(&z, 2, 75, ICD_RUN_F32, 64, 3e-2);
 }
 
+/* The range that is set aside changes no value. */
+static void test_pinned(void **state)
+{
+    (void)state;
+    need_fake();
+    icd_model *model = small_bert(ctx, &SMALL, 5);
+    icd_batch b = small_batch(&SMALL, 2, 7, 2);
+    icd_runner_opts opts = device_opts(ICD_RUN_F32, 64);
+    icd_runner *runner = NULL;
+    icd_output out;
+    result plain = run_device(model, NULL, ICD_RUN_F32, 64, &b);
+    opts.l2_pin = true;
+    assert_ok(ctx, icd_runner_new(ctx, model, NULL, &b, &opts, &runner));
+    assert_true(fake_state()->pinned > 0);
+    assert_ok(ctx, icd_runner_step(ctx, runner, &b, &out));
+    result pinned = keep_output(&out);
+    assert_same_bits(&plain, &pinned);
+    icd_runner_free(ctx, runner);
+    result_release(&plain);
+    result_release(&pinned);
+    small_batch_release(&b);
+    icd_model_free(ctx, model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_int8),
         cmocka_unit_test(test_longer),
+        cmocka_unit_test(test_pinned),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

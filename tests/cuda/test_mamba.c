@@ -1,6 +1,6 @@
 /* Mamba on the emulated device against the CPU engine. */
 #include "cuda/fake.h"
-#include "runner/mamba.h"
+#include "../runner/mamba.h"
 
 static icd_ctx *ctx;
 

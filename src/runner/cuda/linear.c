@@ -207,6 +207,44 @@ static icd_status join_groups(icd_ctx *ctx, icd_gpu *gpu, const icd_runner *r,
     return status;
 }
 
+static int64_t weight_bytes(const icd_gpu_linear *l)
+{
+    return l->block_ptr[l->plan->blocks] * l->plan->vector * ICD_GPU_GRANULE;
+}
+
+/* All weights in one run of memory, in the order of execution: what can be set aside of
+ * the L2 then holds a prefix of them. */
+static icd_status gather_weights(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l,
+                                 int64_t count, icd_dptr *out, int64_t *bytes)
+{
+    icd_status status = ICD_OK;
+    int64_t at = 0;
+    *bytes = 0;
+    for (int64_t i = 0; i < count; i++) *bytes += weight_bytes(&l[i]);
+    ICD_TRY(icd_device_alloc(ctx, gpu->device, *bytes, "pinned weights", out));
+    for (int64_t i = 0; i < count; i++) {
+        icd_dptr to = icd_dptr_add(*out, at);
+        ICD_TRY(icd_device_copy(ctx, gpu->device, to, l[i].w, weight_bytes(&l[i])));
+        ICD_TRY(icd_device_sync(ctx, gpu->device));
+        icd_device_release(ctx, gpu->device, l[i].w);
+        l[i].w = to;
+        at += weight_bytes(&l[i]);
+    }
+done:
+    return status;
+}
+
+static icd_status pin_weights(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l,
+                              int64_t count)
+{
+    icd_dptr all = {0};
+    int64_t bytes = 0, room = gpu->info.l2_pinnable;
+    icd_status status = gather_weights(ctx, gpu, l, count, &all, &bytes);
+    if (status != ICD_OK || bytes == 0) return status;
+    return icd_device_pin(ctx, gpu->device, all,
+                          bytes < room || room == 0 ? bytes : room);
+}
+
 icd_status icd_i_gpu_linears_new(icd_ctx *ctx, icd_gpu *gpu, icd_runner *r,
                                  const icd_layout *layout, icd_gpu_linear **out)
 {
@@ -217,7 +255,10 @@ icd_status icd_i_gpu_linears_new(icd_ctx *ctx, icd_gpu *gpu, icd_runner *r,
             load(ctx, gpu, r, layout ? icd_i_layout_get(layout, r->list[i].name) : NULL,
                  &(*out)[i]);
     }
-    return status == ICD_OK ? join_groups(ctx, gpu, r, *out) : status;
+    if (status == ICD_OK) status = join_groups(ctx, gpu, r, *out);
+    if (status == ICD_OK && r->opts.l2_pin)
+        status = pin_weights(ctx, gpu, *out, r->linears);
+    return status;
 }
 
 void icd_i_gpu_linears_free(icd_ctx *ctx, const icd_runner *r, icd_gpu_linear *linear)
