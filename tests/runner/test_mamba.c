@@ -373,7 +373,7 @@ static void test_threads(void **state)
     (void)state;
     icd_batch big = mamba_batch(&MAMBA, 5, 70, 6);
     for (int phase = 0; phase < 2; phase++)
-        for (int dtype = ICD_RUN_F32; dtype <= ICD_RUN_INT8; dtype++) {
+        for (int dtype = ICD_RUN_F32; dtype <= ICD_RUN_INT4; dtype++) {
             icd_ctx *keep = ctx;
             result one = {0};
             for (int32_t threads = 1; threads <= 4; threads *= 2) {
@@ -396,18 +396,24 @@ static void test_threads(void **state)
     small_batch_release(&big);
 }
 
-/* int8 is an approximation of the same model, not of another. */
-static void test_int8_is_near(void **state)
+/* Rounded weights are an approximation of the same model, not of another. */
+static void test_rounded_is_near(void **state)
 {
     (void)state;
-    result exact = run_once(ctx, model, NULL, ICD_RUN_F32, &batch),
-           rounded = run_once(ctx, model, NULL, ICD_RUN_INT8, &batch);
-    double near = cosine(exact.hidden, rounded.hidden, exact.tokens * exact.width);
-    print_message("int8: cosine %.4f\n", near);
-    assert_true(near > .99);
-    assert_memory_not_equal(exact.hidden, rounded.hidden, sizeof(float) * 8);
+    static const struct {
+        int32_t dtype;
+        double cosine;
+    } CASE[] = {{ICD_RUN_INT8, .99}, {ICD_RUN_BF16, .9999}, {ICD_RUN_INT4, .8}};
+    result exact = run_once(ctx, model, NULL, ICD_RUN_F32, &batch);
+    for (size_t i = 0; i < sizeof CASE / sizeof *CASE; i++) {
+        result rounded = run_once(ctx, model, NULL, CASE[i].dtype, &batch);
+        double near = cosine(exact.hidden, rounded.hidden, exact.tokens * exact.width);
+        print_message("type %d: cosine %.5f\n", (int)CASE[i].dtype, near);
+        assert_true(near > CASE[i].cosine && near < 1);
+        assert_memory_not_equal(exact.hidden, rounded.hidden, sizeof(float) * 8);
+        result_release(&rounded);
+    }
     result_release(&exact);
-    result_release(&rounded);
 }
 
 /* What a layout may choose: kernels give the same bits, local orders what rounding does.
@@ -538,7 +544,7 @@ static icd_status new_and_step(icd_ctx *own, void *arg)
 static void test_failing_allocations(void **state)
 {
     (void)state;
-    for (int32_t dtype = ICD_RUN_F32; dtype <= ICD_RUN_INT8; dtype++)
+    for (int32_t dtype = ICD_RUN_F32; dtype <= ICD_RUN_INT4; dtype++)
         icd_test_failing_allocations(new_and_step, &dtype);
 }
 
@@ -554,7 +560,7 @@ int main(void)
         cmocka_unit_test(test_permutations_are_exact),
         cmocka_unit_test(test_illegal_axes_are_refused),
         cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_int8_is_near),
+        cmocka_unit_test(test_rounded_is_near),
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_observers_see_every_linear),
         cmocka_unit_test(test_failed_decode_changes_nothing),
