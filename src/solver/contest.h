@@ -25,8 +25,9 @@ typedef struct icd_contest {
         double value;
     } entry[ICD_ENTRIES]; /**< the objective by where it came from, in order of trial */
     int32_t entries;
-    bool prev_is_legal; /**< keeps the constraint */
-    bool searched;      /**< all orders were: none is better than the best */
+    double multilevel_s; /**< seconds that dividing took */
+    bool prev_is_legal;  /**< keeps the constraint */
+    bool searched;       /**< all orders were: none is better than the best */
 } icd_contest;
 
 icd_status icd_i_contest_init(icd_solve *s, icd_contest *c);

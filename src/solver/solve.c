@@ -133,9 +133,11 @@ static icd_status enter_multilevel(icd_contest *c, bool keep)
 {
     icd_solve *s = c->s;
     int32_t effort = s->o.effort;
+    double begin = icd_i_now();
     if (effort > ICD_EFFORT_DEFAULT) s->o.effort = ICD_EFFORT_DEFAULT;
     icd_status status = enter_method(c, icd_i_method_find("multilevel"), true, keep);
     s->o.effort = effort;
+    c->multilevel_s = icd_i_now() - begin;
     return status;
 }
 
@@ -185,21 +187,24 @@ done:
 }
 
 /* The best order so far, bettered until the time is up: most of it for granules, then
- * their order, then quarters anew. */
+ * their order, then quarters anew.
+ * @param nest_s seconds that quarters need at least */
 static icd_status improve(icd_solve *s, const icd_wgraph *g, const layers *l,
-                          double cut_bound, int32_t *unit_at)
+                          double cut_bound, double nest_s, int32_t *unit_at)
 {
     static const icd_bisect_params BISECT = {NULL, 4, 4, 100};
     icd_status status;
     icd_bisect_params bisect = BISECT;
     double now = icd_i_now(), left = s->budget.deadline - now;
+    double kept = 0.15 * left > nest_s ? 0.15 * left : nest_s;
+    if (kept > left / 2) kept = left / 2;
     icd_improve_params params = {.zones = &l->slices,
                                  .blocks = &l->granules,
                                  .frozen = s->space.plain ? NULL : s->space.frozen,
                                  .budget = &s->budget,
                                  .begin = now,
                                  .end = s->budget.deadline,
-                                 .until = now + 0.85 * left,
+                                 .until = now + left - kept,
                                  .enough = cut_bound,
                                  .seed = (uint64_t)s->o.seed};
     bisect.budget = &s->budget;
@@ -265,7 +270,7 @@ static icd_status enter_improved(icd_contest *c)
     const char *from = c->best.from;
     read_units(s, c->best.old_of_new, unit_at);
     if (s->o.effort == ICD_EFFORT_HIGH)
-        ICD_TRY(improve(s, g, &l, cut_bound, unit_at));
+        ICD_TRY(improve(s, g, &l, cut_bound, c->multilevel_s / 2, unit_at));
     else
         ICD_TRY(polish(s, g, &l, unit_at));
     icd_i_budget_over(&s->budget);
