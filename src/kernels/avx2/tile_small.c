@@ -92,7 +92,10 @@ static inline __m256i widen(__m256i sum, __m256i pairs)
 GROUP(group_1, REPEAT_1)
 GROUP(group_2, REPEAT_2)
 
-/* The same for 64 rows and one token: whole lines of memory one behind the other. */
+/* The same for 64 rows and one token: whole lines of memory one behind the other, asked
+   for early. */
+enum { AHEAD = 4096 };
+#define FETCH(k)      _mm_prefetch((const char *)line + AHEAD + 64 * k, _MM_HINT_T0);
 #define WIDE_ROWS     64
 #define WIDE_CLEAR(k) __m256i sum##k = start;
 #define WIDE_PAIRS(k) __m256i pairs##k = _mm256_setzero_si256();
@@ -123,6 +126,7 @@ static void group_wide(const int8_t *a, const int32_t *live, int64_t begin, int6
         for (; j < end; j++, line += 4 * vector) {
             const int8_t *x = a + ICD_STEP * (live ? live[begin + j] : begin + j);
             __m256i b = broadcast4(x), c = broadcast4(x + 4);
+            REPEAT_4(FETCH)
             REPEAT_8(WIDE_STEP)
         }
         REPEAT_8(WIDE_WIDEN)
@@ -233,6 +237,8 @@ static void tile_24_wide(const int8_t *a, const int32_t *live, int64_t count,
     REPEAT_8(WIDE_CLEAR_24)
     for (int64_t j = 0; j < count; j++, w += 5 * vector, codes += 5 * vector) {
         __m256i b = broadcast8(a + ICD_STEP * (live ? live[j] : j));
+        const int8_t *line = w;
+        REPEAT_5(FETCH)
         REPEAT_8(WIDE_STEP_24)
     }
     REPEAT_8(WIDE_SAVE_24)
