@@ -11,12 +11,8 @@ static const double POWER_SAMPLE_HZ = 10;
 
 /* The best provenance comes first. */
 static const icd_meter_kind *const KIND[] = {
-    &icd_i_meter_ncu,
-    &icd_i_meter_nvml,
-    &icd_i_meter_rapl,
-    &icd_i_meter_perf,
-    &icd_i_meter_cachegrind,
-    &icd_i_meter_cachesim,
+    &icd_i_meter_ncu,  &icd_i_meter_nvml,       &icd_i_meter_rapl,
+    &icd_i_meter_perf, &icd_i_meter_cachegrind, &icd_i_meter_cachesim,
 };
 enum { KINDS = sizeof KIND / sizeof KIND[0] };
 
