@@ -22,9 +22,9 @@ typedef enum icd_run_dtype {
     ICD_RUN_INT4
 } icd_run_dtype;
 
-/** Where a model runs. On a GPU the linears are int8 or, for every other dtype, bf16
- * with sums in f32 (docs/gpu.md).
- */
+/** Where a model runs. A GPU multiplies int8 or, in runs of another type, bf16 with sums
+ * in f32 (docs/gpu.md); runs in f32, which tracing and checks against the checkpoint ask
+ * for, stay on the CPU. */
 typedef enum icd_run_device { ICD_RUN_CPU, ICD_RUN_CUDA } icd_run_device;
 
 /** What a step of a generative model (mamba, decoder) does. */

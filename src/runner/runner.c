@@ -150,6 +150,7 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     ICD_TRY(ICD_ALLOC(ctx, 1, &r));
     ICD_TRY(icd_options_resolve(ctx, &icd_runner_table, opts, &r->opts));
     if (r->opts.vector <= 0) r->opts.vector = 64;
+    if (r->opts.dtype == ICD_RUN_F32) r->opts.device = ICD_RUN_CPU;
     ICD_TRY(find_engine(ctx, model, r->opts.device, &r->engine));
     r->model = model;
     r->ctx = ctx;

@@ -88,9 +88,9 @@ static void test_bf16(void **state)
 {
     (void)state;
     need_fake();
-    agrees(&SMALL, 5, 9, ICD_RUN_F32, 64, 3e-2);
+    agrees(&SMALL, 5, 9, ICD_RUN_BF16, 64, 3e-2);
     small_shape z = {1, 40, 150, 5, 23, 11, "relu", false};
-    agrees(&z, 1, 7, ICD_RUN_F32, 128, 3e-2);
+    agrees(&z, 1, 7, ICD_RUN_BF16, 128, 3e-2);
 }
 
 static void test_int8(void **state)
@@ -107,7 +107,7 @@ static void test_longer(void **state)
     (void)state;
     need_fake();
     small_shape z = {1, 32, 64, 2, 23, 80, "gelu", true};
-    agrees(&z, 2, 75, ICD_RUN_F32, 64, 3e-2);
+    agrees(&z, 2, 75, ICD_RUN_BF16, 64, 3e-2);
 }
 
 /* The range that is set aside changes no value. */
@@ -117,10 +117,10 @@ static void test_pinned(void **state)
     need_fake();
     icd_model *model = small_bert(ctx, &SMALL, 5);
     icd_batch b = small_batch(&SMALL, 2, 7, 2);
-    icd_runner_opts opts = device_opts(ICD_RUN_F32, 64);
+    icd_runner_opts opts = device_opts(ICD_RUN_BF16, 64);
     icd_runner *runner = NULL;
     icd_output out;
-    result plain = run_device(model, NULL, ICD_RUN_F32, 64, &b);
+    result plain = run_device(model, NULL, ICD_RUN_BF16, 64, &b);
     opts.l2_pin = true;
     assert_ok(ctx, icd_runner_new(ctx, model, NULL, &b, &opts, &runner));
     assert_true(fake_state()->pinned > 0);

@@ -28,7 +28,7 @@ typedef struct pair {
 
 static icd_runner *runner_of(const pair *p, int32_t device, int32_t phase, int64_t room)
 {
-    icd_runner_opts opts = small_opts(ICD_RUN_F32);
+    icd_runner_opts opts = small_opts(ICD_RUN_BF16);
     icd_batch capacity = p->batch;
     icd_runner *r = NULL;
     opts.phase = phase;

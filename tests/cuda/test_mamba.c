@@ -1,6 +1,6 @@
 /* Mamba on the emulated device against the CPU engine. */
-#include "cuda/fake.h"
 #include "../runner/mamba.h"
+#include "cuda/fake.h"
 
 static icd_ctx *ctx;
 
@@ -21,7 +21,7 @@ static int tear_down(void **state)
 static icd_runner *runner_of(const icd_model *m, const icd_batch *b, int32_t device,
                              int32_t phase, int32_t vector)
 {
-    icd_runner_opts opts = small_opts(ICD_RUN_F32);
+    icd_runner_opts opts = small_opts(ICD_RUN_BF16);
     icd_runner *r = NULL;
     opts.phase = phase;
     opts.vector = vector;

@@ -165,8 +165,8 @@ static void test_bf16(void **state)
 {
     (void)state;
     need_fake();
-    check_kernels(ICD_RUN_F32, 64);
-    check_kernels(ICD_RUN_F32, 128);
+    check_kernels(ICD_RUN_BF16, 64);
+    check_kernels(ICD_RUN_BF16, 128);
 }
 
 /* The bytes that a tile plan reads follow its live granules. */
@@ -178,9 +178,9 @@ static void test_bytes(void **state)
     sparse s = sparse_new(ctx, source, 64, .05, 9);
     bench dense, tile;
     set_kernels(s.layout, ICD_KERNEL_DENSE, 16);
-    bench_new(&dense, &s, ICD_RUN_F32, 64);
+    bench_new(&dense, &s, ICD_RUN_BF16, 64);
     set_kernels(s.layout, ICD_KERNEL_TILE, 16);
-    bench_new(&tile, &s, ICD_RUN_F32, 64);
+    bench_new(&tile, &s, ICD_RUN_BF16, 64);
     for (int64_t i = 0; i < dense.r.linears; i++)
         assert_true(icd_i_gpu_bytes(&tile.linear[i]) <=
                     icd_i_gpu_bytes(&dense.linear[i]));
@@ -196,7 +196,7 @@ static void test_refusals(void **state)
     need_fake();
     icd_model *m = small_bert(ctx, &SMALL, 8);
     icd_batch batch = small_batch(&SMALL, 1, 4, 2);
-    icd_runner_opts opts = small_opts(ICD_RUN_F32);
+    icd_runner_opts opts = small_opts(ICD_RUN_BF16);
     icd_runner *r = NULL;
     opts.device = ICD_RUN_CUDA;
     opts.driver = fake_library();
