@@ -101,6 +101,13 @@ done:
     return status;
 }
 
+/* Types that round activations; a GPU rounds them between products. */
+static double bound_of(const icd_job *job, int32_t dtype)
+{
+    bool gpu = job->config->runner.device == ICD_RUN_CUDA && dtype != ICD_RUN_F32;
+    return gpu || dtype == ICD_RUN_INT8 || dtype == ICD_RUN_INT4 ? BOUND_INT8 : BOUND_F32;
+}
+
 static icd_status check_arm(icd_job *job, icd_job_arm *arm, const float *linear)
 {
     icd_status status = ICD_OK;
@@ -109,7 +116,7 @@ static icd_status check_arm(icd_job *job, icd_job_arm *arm, const float *linear)
     const float *expected = NULL;
     int64_t tokens = 0, width = 0;
     const icd_model *model = arm->variant ? arm->variant->model : job->transformed;
-    icd_job_check check = {.bound = dtype == ICD_RUN_INT8 ? BOUND_INT8 : BOUND_F32,
+    icd_job_check check = {.bound = bound_of(job, dtype),
                            .min_cosine = COSINE_INT8};
     snprintf(check.what, sizeof check.what, "%s against %s, %s", arm->name,
              arm->variant ? "its own unpermuted self" : "linear",

@@ -63,21 +63,22 @@ uint4 emu_load(const void *p);
     {                                                                                    \
         name##_body(*(const type *)params);                                              \
     }                                                                                    \
-    static const emu_entry name##_listed(#name, name##_entry, threads,     \
-                                        sizeof(type));                  \
+    static const emu_entry name##_listed(#name, name##_entry, threads, sizeof(type));    \
     static void name##_body(const type &p)
 #define ICD_SHARED(name) unsigned char *name = emu_shared()
 
-#define thread_id emu_thread
-#define block_id emu_block
-#define block_sync emu_block_sync
-#define warp_xor emu_warp_xor
-#define copy_async emu_copy_async
+#define thread_id   emu_thread
+#define block_id    emu_block
+#define block_sync  emu_block_sync
+#define warp_xor    emu_warp_xor
+#define copy_async  emu_copy_async
 #define copy_commit emu_copy_commit
-#define multiply emu_multiply
+#define multiply    emu_multiply
 #define load_stream emu_load
 
-static inline void fence() {}
+static inline void fence()
+{
+}
 static inline uint32_t count_up(uint32_t *at)
 {
     return (*at)++;
@@ -86,8 +87,7 @@ static inline uint32_t load_fresh(const uint32_t *p)
 {
     return *p;
 }
-template <int left>
-static inline void copy_wait()
+template <int left> static inline void copy_wait()
 {
     emu_copy_wait(left);
 }
