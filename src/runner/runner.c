@@ -7,11 +7,10 @@
 #include <cblas.h>
 #include <string.h>
 
-static const icd_engine *const ENGINE[] = {&icd_i_engine_bert, &icd_i_engine_ffn,
-                                           &icd_i_engine_decoder, &icd_i_engine_mamba,
-                                           &icd_i_engine_bert_cuda,
-                                           &icd_i_engine_decoder_cuda,
-                                           &icd_i_engine_mamba_cuda};
+static const icd_engine *const ENGINE[] = {
+    &icd_i_engine_bert,      &icd_i_engine_ffn,       &icd_i_engine_decoder,
+    &icd_i_engine_mamba,     &icd_i_engine_bert_cuda, &icd_i_engine_decoder_cuda,
+    &icd_i_engine_mamba_cuda};
 
 static icd_status find_engine(icd_ctx *ctx, const icd_model *model, int32_t device,
                               const icd_engine **out)
