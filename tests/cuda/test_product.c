@@ -190,6 +190,43 @@ static void test_bytes(void **state)
     icd_model_free(ctx, source);
 }
 
+/* Tokens of a cache move between pages with all their heads. */
+static void test_move(void **state)
+{
+    (void)state;
+    need_fake();
+    enum { PAGES = 3, HEADS = 2, SIZE = 8, DIM = 5, VALUES = PAGES * HEADS * SIZE * DIM };
+    static const int32_t from[] = {3, 17, 8}, to[] = {0, 1, 23};
+    uint16_t in[VALUES], out[VALUES];
+    icd_gpu gpu;
+    icd_dptr d_in, d_out, d_from, d_to;
+    icd_runner_opts opts = {.driver = fake_library()};
+    for (int i = 0; i < VALUES; i++) in[i] = (uint16_t)i;
+    assert_ok(ctx, icd_i_gpu_open(ctx, &opts, 64, &gpu));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, in, sizeof in, "in", &d_in));
+    assert_ok(ctx, icd_device_alloc(ctx, gpu.device, sizeof out, "out", &d_out));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, from, sizeof from, "from", &d_from));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, to, sizeof to, "to", &d_to));
+    icd_gpu_move move = {.in = d_in,
+                         .out = d_out,
+                         .from = d_from,
+                         .to = d_to,
+                         .count = 3,
+                         .kv_heads = HEADS,
+                         .dim = DIM,
+                         .size = SIZE};
+    assert_ok(ctx, icd_i_gpu_run(ctx, &gpu, ICD_RUN_MOVE, 3, ICD_GPU_ROWS, &move));
+    assert_ok(ctx, icd_device_download(ctx, gpu.device, out, d_out, sizeof out));
+    for (int i = 0; i < 3; i++)
+        for (int h = 0; h < HEADS; h++)
+            for (int v = 0; v < DIM; v++) {
+                int a = ((from[i] / SIZE * HEADS + h) * SIZE + from[i] % SIZE) * DIM + v;
+                int b = ((to[i] / SIZE * HEADS + h) * SIZE + to[i] % SIZE) * DIM + v;
+                assert_int_equal(out[b], in[a]);
+            }
+    icd_i_gpu_close(ctx, &gpu);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -214,9 +251,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_int8),
-        cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_int8),     cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_move),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
