@@ -43,8 +43,9 @@ typedef struct icd_quantized {
     uint16_t *bits; /**< [rows x cols] BF16; else NULL */
     int32_t dtype;  /**< icd_weight_dtype */
     int32_t group;  /**< columns that share a scale; 0: the whole row */
-    int32_t n, m; /**< at most n of any m neighbours (columns m i .. m i + m - 1) of a row
-                       are not zero; 0: no such promise */
+    int32_t n, m;   /**< at most n of any m neighbours (columns m i .. m i + m - 1, in the
+                         order that the matrix is executed in) of a row are not zero; 0: no
+                         such promise */
     int32_t *order; /**< [cols] groups are neighbours here: order[k] = column; NULL: as
                        the columns stand */
 } icd_quantized;

@@ -125,12 +125,12 @@ static icd_status make_order(icd_job *job, const icd_job_axis *axis, order_sourc
     return ICD_OK;
 }
 
-/* Only masked matrices with an int8 form have a choice of kernel. */
+/* Only masked matrices have a choice of kernel. */
 static void set_kernel(icd_layout *layout, int32_t kernel)
 {
     for (int64_t i = 0; i < layout->count; i++) {
         icd_layout_entry *e = &layout->entry[i];
-        if (kernel != ICD_KERNEL_AUTO && e->mask && e->quant) e->kernel = kernel;
+        if (kernel != ICD_KERNEL_AUTO && e->mask) e->kernel = kernel;
     }
 }
 
@@ -312,7 +312,7 @@ icd_status icd_i_arms_make(icd_job *job)
             continue; /* nothing but K: other orders are linear again */
         arm->name = SPEC[i].name;
         arm->role = SPEC[i].role;
-        arm->dtype = icd_i_run_dtype(&job->config->quant);
+        arm->dtype = icd_i_run_dtype(&job->config->sparsity, &job->config->quant);
         arm->kv = arm_kv(job, &SPEC[i]);
         job->arms++;
         icd_status status = SPEC[i].model == MODEL_LOOP

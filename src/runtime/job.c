@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 const char *icd_i_job_path(icd_job *job, const char *name)
 {
@@ -93,7 +94,28 @@ void icd_i_job_free(icd_job *job)
     icd_i_rundir_close(ctx, job->dir);
 }
 
-int32_t icd_i_run_dtype(const icd_quant_opts *quant)
+/* fp8 and int8 by group have no kernel on a CPU: they run in f32 with the values that
+   they hold. So does int4 under masks, whose groups no new order could keep together. */
+int32_t icd_i_run_dtype(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant)
 {
-    return quant->dtype == ICD_Q_INT8 && quant->group == 0 ? ICD_RUN_INT8 : ICD_RUN_F32;
+    bool masked = sparsity->type != ICD_S_NONE;
+    if (quant->dtype == ICD_Q_BF16) return ICD_RUN_BF16;
+    if (quant->dtype == ICD_Q_INT8 && quant->group == 0) return ICD_RUN_INT8;
+    if (quant->dtype == ICD_Q_INT4 && !masked && quant->group % 32 == 0)
+        return ICD_RUN_INT4;
+    return ICD_RUN_F32;
+}
+
+static const char *const DTYPE[] = {"f32", "int8", "bf16", "int4"};
+
+const char *icd_i_run_dtype_name(int32_t dtype)
+{
+    return DTYPE[dtype];
+}
+
+int32_t icd_i_run_dtype_of(const char *name)
+{
+    for (int32_t i = ICD_RUN_INT4; name && i > ICD_RUN_F32; i--)
+        if (!strcmp(DTYPE[i], name)) return i;
+    return ICD_RUN_F32;
 }

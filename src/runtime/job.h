@@ -165,7 +165,10 @@ icd_status icd_i_stage_measure(icd_job *job);
 icd_status icd_i_stage_measure_load(icd_job *job);
 
 /** The type that the linears of a transformed model are executed in. */
-int32_t icd_i_run_dtype(const icd_quant_opts *quant);
+int32_t icd_i_run_dtype(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant);
+/** "f32", "int8", "bf16", "int4"; and back, F32 for any other text. */
+const char *icd_i_run_dtype_name(int32_t dtype);
+int32_t icd_i_run_dtype_of(const char *name);
 
 /** Reads the configured input and cuts it into sequences. */
 icd_status icd_i_input_read(icd_job *job);

@@ -5,9 +5,16 @@
 
 #include <string.h>
 
-static bool runs_int8(const icd_quantized *q)
+/* What a matrix is executed in; F32: with the values that it holds. */
+static int32_t run_dtype(const icd_packed *p)
 {
-    return q && q->dtype == ICD_WEIGHT_INT8 && q->group == 0;
+    const icd_quantized *q = p->quant;
+    if (!q) return ICD_RUN_F32;
+    if (q->dtype == ICD_WEIGHT_BF16) return ICD_RUN_BF16;
+    if (q->dtype == ICD_WEIGHT_INT8 && q->group == 0) return ICD_RUN_INT8;
+    if (q->dtype == ICD_WEIGHT_INT4 && !p->mask && q->group % 32 == 0)
+        return ICD_RUN_INT4;
+    return ICD_RUN_F32;
 }
 
 static icd_status copy_mask(icd_ctx *ctx, const icd_mask *mask, icd_mask **out)
@@ -23,9 +30,10 @@ static icd_status take(icd_job *job, icd_layout_entry *e, const icd_packed *p)
     int32_t granule = job->config->layout.granule;
     ICD_TRY(copy_mask(job->ctx, p->mask, &e->mask));
     if (p->order) ICD_TRY(icd_perm_copy(job->ctx, p->order, &e->order));
-    if (runs_int8(p->quant)) e->quant = p->quant;
+    if (run_dtype(p) != ICD_RUN_F32) e->quant = p->quant;
     e->granule = granule > 0 ? granule : 4;
-    e->kernel = e->quant && e->mask ? icd_i_kernel_kind(kernel) : ICD_KERNEL_DENSE;
+    bool nm = p->quant && p->quant->n > 0;
+    e->kernel = e->mask && !nm ? icd_i_kernel_kind(kernel) : ICD_KERNEL_DENSE;
 done:
     return status;
 }
@@ -35,7 +43,7 @@ icd_status icd_i_packed_layout(icd_job *job, icd_layout **out, int32_t *dtype)
     icd_status status = ICD_OK;
     icd_layout *layout = NULL;
     int64_t found = 0;
-    bool int8 = false;
+    int32_t found_dtype = ICD_RUN_F32;
     *out = NULL;
     ICD_TRY(icd_i_layout_new(job->ctx, &layout));
     for (int64_t i = 0; i < job->linears; i++) {
@@ -44,13 +52,13 @@ icd_status icd_i_packed_layout(icd_job *job, icd_layout **out, int32_t *dtype)
         ICD_TRY(icd_i_layout_add(job->ctx, layout, l->name, l->group, l->rows, l->cols));
         if (!p) continue;
         found++;
-        int8 |= runs_int8(p->quant);
+        if (run_dtype(p) != ICD_RUN_F32) found_dtype = run_dtype(p);
         ICD_TRY(take(job, &layout->entry[layout->count - 1], p));
     }
     if (found) {
         *out = layout;
         layout = NULL;
-        *dtype = int8 ? ICD_RUN_INT8 : ICD_RUN_F32;
+        *dtype = found_dtype;
     }
 done:
     icd_i_layout_free(job->ctx, layout);

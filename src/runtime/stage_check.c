@@ -116,11 +116,12 @@ static icd_status check_arm(icd_job *job, icd_job_arm *arm, const float *linear)
     const float *expected = NULL;
     int64_t tokens = 0, width = 0;
     const icd_model *model = arm->variant ? arm->variant->model : job->transformed;
-    icd_job_check check = {.bound = bound_of(job, dtype),
-                           .min_cosine = COSINE_INT8};
+    icd_job_check check = {
+        .bound = bound_of(job, dtype),
+        .min_cosine = COSINE_INT8};
     snprintf(check.what, sizeof check.what, "%s against %s, %s", arm->name,
              arm->variant ? "its own unpermuted self" : "linear",
-             dtype == ICD_RUN_INT8 ? "int8" : "f32");
+             icd_i_run_dtype_name(dtype));
     ICD_TRY(reference(job, arm, linear, dtype, &own, &expected));
     ICD_TRY(
         infer(job, model, arm->layout, dtype, arm->kv, arm, &hidden, &tokens, &width));
@@ -154,12 +155,11 @@ icd_status icd_i_stage_check(icd_job *job)
     icd_status status = ICD_OK;
     float *dense = NULL, *linear = NULL;
     int64_t tokens = 0, width = 0;
-    int32_t dtype = icd_i_run_dtype(&job->config->quant);
     double max_rel = 0;
     ICD_TRY(icd_i_arms_make(job));
     ICD_TRY(check_pi0(job, &dense, &tokens, &width));
-    ICD_TRY(infer(job, job->transformed, job->arm[0].layout, dtype, job->arm[0].kv,
-                  &job->arm[0], &linear, &tokens, &width));
+    ICD_TRY(infer(job, job->transformed, job->arm[0].layout, job->arm[0].dtype,
+                  job->arm[0].kv, &job->arm[0], &linear, &tokens, &width));
     icd_i_difference(dense, linear, tokens, width, &max_rel, &job->cosine_vs_dense);
     ICD_TRY(check_arms(job, linear));
 done:

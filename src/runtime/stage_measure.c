@@ -50,8 +50,8 @@ static json_t *arm_json(const icd_job_arm *arm)
     }
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o}", "name", arm->name, "role",
                      arm->role, "model", folder, "dtype",
-                     arm->dtype == ICD_RUN_INT8 ? "int8" : "f32", "kv",
-                     icd_i_arm_kv_name(arm->kv), "kernels", kernels, "orders", orders);
+                     icd_i_run_dtype_name(arm->dtype), "kv", icd_i_arm_kv_name(arm->kv),
+                     "kernels", kernels, "orders", orders);
 }
 
 static icd_status write_arms(icd_job *job)

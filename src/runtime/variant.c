@@ -213,24 +213,34 @@ int32_t icd_i_kernel_kind(const icd_kernel_opts *kernel)
     return KIND[kernel->kind];
 }
 
-/* How a linear runs after the transform. */
-static void choose_kernel(const icd_job *job, icd_layout_entry *e)
+void icd_i_promise_nm(const icd_sparsity_opts *sparsity, icd_quantized *q)
+{
+    int32_t n = 0, m = 0;
+    if (!icd_sparsity_nm(sparsity, &n, &m)) return;
+    q->n = n;
+    q->m = m;
+}
+
+/* How a linear runs after the transform: N:M whole, in the order that its fours were
+   chosen in; other masks by granules. */
+static void choose_kernel(const icd_job *job, icd_layout_entry *e, bool nm)
 {
     int32_t wanted = job->config->layout.granule;
     e->granule = wanted > 0 ? wanted : 4;
     e->kernel =
-        e->quant && e->mask ? icd_i_kernel_kind(&job->config->kernel) : ICD_KERNEL_DENSE;
+        e->mask && !nm ? icd_i_kernel_kind(&job->config->kernel) : ICD_KERNEL_DENSE;
 }
 
 /* Types without a kernel of their own are stored small and executed in f32, with the
    values that the small type holds. */
-static void settle_quant(icd_variant *v, int64_t i, const icd_quant_opts *q,
-                         float *weights)
+static void settle_quant(icd_variant *v, int64_t i, const icd_sparsity_opts *s,
+                         const icd_quant_opts *q, float *weights)
 {
     icd_layout_entry *e = &v->layout->entry[i];
     if (!v->quant[i]) return;
-    if (icd_i_run_dtype(q) == ICD_RUN_INT8) {
+    if (icd_i_run_dtype(s, q) != ICD_RUN_F32) {
         e->quant = v->quant[i];
+        icd_i_promise_nm(s, v->quant[i]);
         return;
     }
     for (int64_t r = 0; r < e->rows; r++)
@@ -246,6 +256,7 @@ static icd_status transform_one(icd_variant *v, icd_job *job, int64_t i,
     subject in = {0};
     icd_layout_entry *e = &v->layout->entry[i];
     icd_sparsity_place place = {e->order, floor};
+    int32_t n = 0, m = 0;
     ICD_TRY(open_subject(job, &job->linear[i], &in));
     ICD_TRY(icd_apply_sparsity_at(v->ctx, &in.w, &in.cal, s, &place, &e->mask, &v->s[i]));
     ICD_TRY(ICD_ALLOC(v->ctx, in.w.rows * in.w.cols, masked));
@@ -256,8 +267,8 @@ static icd_status transform_one(icd_variant *v, icd_job *job, int64_t i,
     in.w.w = *masked;
     ICD_TRY(
         icd_apply_quant_at(v->ctx, &in.w, &in.cal, q, e->order, &v->quant[i], &v->q[i]));
-    settle_quant(v, i, q, *masked);
-    choose_kernel(job, e);
+    settle_quant(v, i, s, q, *masked);
+    choose_kernel(job, e, icd_sparsity_nm(s, &n, &m));
 done:
     release_subject(v->ctx, &in);
     return status;
@@ -417,7 +428,7 @@ static icd_status refill_one(icd_variant *v, icd_job *job, int64_t i, float **we
     ICD_TRY(icd_apply_quant(v->ctx, &in.w, &in.cal, &job->config->quant, &v->quant[i],
                             &v->q[i]));
     e->quant = NULL;
-    settle_quant(v, i, &job->config->quant, *weights);
+    settle_quant(v, i, &job->config->sparsity, &job->config->quant, *weights);
 done:
     release_subject(v->ctx, &in);
     return status;

@@ -42,6 +42,9 @@ icd_status icd_i_variant_refill(icd_job *job, const icd_layout *layout,
 /** Puts the values that the small type holds into the variant's model, as f32. */
 icd_status icd_i_variant_dense(icd_job *job, icd_variant *variant);
 
+/** N:M weights keep their promise in the order that they are executed in. */
+void icd_i_promise_nm(const icd_sparsity_opts *sparsity, icd_quantized *q);
+
 /** The kernel that section `kernel` asks for masked linears with small weights. */
 int32_t icd_i_kernel_kind(const icd_kernel_opts *kernel);
 

@@ -1,6 +1,7 @@
 /* The measuring process: builds the arms that a run directory describes, times them,
    writes samples.csv. */
 #include "runtime/meters.h"
+#include "runtime/variant.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -75,11 +76,13 @@ static icd_status quantize(icd_worker *w, icd_worker_model *m, int64_t i,
     icd_status status = ICD_OK;
     float *weights = NULL;
     icd_transform_meta meta;
-    if (icd_i_run_dtype(&w->config->quant) != ICD_RUN_INT8) return ICD_OK;
+    if (icd_i_run_dtype(&w->config->sparsity, &w->config->quant) == ICD_RUN_F32)
+        return ICD_OK;
     ICD_TRY(icd_model_tensor_f32(w->ctx, m->model, w->list[i].tensor, &weights));
     icd_matrix matrix = {e->linear, weights, e->rows, e->cols};
     ICD_TRY(
         icd_apply_quant(w->ctx, &matrix, NULL, &w->config->quant, &m->quant[i], &meta));
+    if (m->quant[i]) icd_i_promise_nm(&w->config->sparsity, m->quant[i]);
     e->quant = m->quant[i];
 done:
     icd_mem_free(w->ctx, weights);
@@ -237,8 +240,7 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     icd_worker_model *m = NULL;
     icd_runner_opts opts = w->config->runner;
     const char *dtype = json_string_value(json_object_get(row, "dtype"));
-    opts.dtype = icd_i_run_dtype(&w->config->quant);
-    if (dtype && !strcmp(dtype, "f32")) opts.dtype = ICD_RUN_F32;
+    opts.dtype = icd_i_run_dtype_of(dtype);
     opts.vector = w->config->kernel.vector;
     opts.l2_pin = w->config->layout.l2_pin;
     ICD_TRY(model_of(w, row, &m));
