@@ -55,8 +55,8 @@ typedef struct icd_layout_opts {
                           rollback */
     bool local_orders; /**< give consumers their own input order after the transform */
     int32_t granule;   /**< 0: what the kernel takes together (int8: 4) */
-    bool l2_pin;       /**< on a GPU: keep the first weights in the part of the L2 that can
-                          be set aside */
+    bool l2_pin; /**< on a GPU: keep the first weights in the part of the L2 that can
+                    be set aside */
 } icd_layout_opts;
 
 /** Section `kernel`. */

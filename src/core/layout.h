@@ -26,8 +26,8 @@ typedef struct icd_layout_entry {
     char *group;  /**< owned; linears that share an input */
     int64_t rows, cols;
     icd_mask *mask; /**< owned; columns in the frame of the model; NULL: nothing masked */
-    const icd_quantized *quant; /**< borrowed; weights of a small type, columns in the model's frame;
-                                     NULL: f32 from the model */
+    const icd_quantized *quant; /**< borrowed; weights of a small type, columns in the
+                                   model's frame; NULL: f32 from the model */
     icd_perm *order; /**< owned; local order of the input, from the model's frame; NULL:
                         identity */
     int32_t kernel;  /**< icd_kernel_kind */

@@ -92,7 +92,7 @@ struct icd_runner {
     float *mass; /**< [tokens x seq] attention of a layer; NULL: nobody asked for it */
     icd_observe_fn *observe_output;
     void *observe_output_user;
-    icd_status observed; /**< what the observer of outputs returned; ends the step */
+    icd_status observed;      /**< what the observer of outputs returned; ends the step */
     icd_ctx *ctx;             /**< it was made with */
     const icd_layout *layout; /**< while the runner is made */
     void *state;              /**< the engine's */

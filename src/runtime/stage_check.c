@@ -116,9 +116,7 @@ static icd_status check_arm(icd_job *job, icd_job_arm *arm, const float *linear)
     const float *expected = NULL;
     int64_t tokens = 0, width = 0;
     const icd_model *model = arm->variant ? arm->variant->model : job->transformed;
-    icd_job_check check = {
-        .bound = bound_of(job, dtype),
-        .min_cosine = COSINE_INT8};
+    icd_job_check check = {.bound = bound_of(job, dtype), .min_cosine = COSINE_INT8};
     snprintf(check.what, sizeof check.what, "%s against %s, %s", arm->name,
              arm->variant ? "its own unpermuted self" : "linear",
              icd_i_run_dtype_name(dtype));
