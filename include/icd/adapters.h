@@ -56,8 +56,9 @@ typedef struct icd_sparsity_opts {
     int32_t n, m;     /**< type nm: n of m survive */
     int32_t saliency; /**< icd_saliency: |w| or |w| * ||x|| */
     int32_t scope;    /**< icd_scope */
-    int32_t anneal;   /**< steps of a rising rate over calibration batches; 0: at once */
-    bool refill;      /**< keep masked weights that live tiles hold anyway: a new model */
+    int32_t anneal; /**< steps of a rising rate, on activations of the model as pruned so
+                       far; 0: at once */
+    bool refill;    /**< keep masked weights that live tiles hold anyway: a new model */
     icd_strings exclude; /**< shell patterns of linears that are left alone */
 } icd_sparsity_opts;
 

@@ -151,6 +151,10 @@ icd_status icd_i_trace_record(icd_job *job, icd_trace_result *result);
 /** The part that runs the model and keeps what the adapters need to know of activations.
  */
 icd_status icd_i_calibrate(icd_job *job);
+/** Takes the sums of squares anew, from a model with the same linears and from one of
+ * `parts` parts of the calibration batches. */
+icd_status icd_i_recalibrate(icd_job *job, const icd_model *model, int64_t part,
+                             int64_t parts);
 icd_status icd_i_stage_graph(icd_job *job);
 icd_status icd_i_stage_permute(icd_job *job);
 icd_status icd_i_stage_permute_load(icd_job *job);

@@ -106,6 +106,58 @@ done:
     return status;
 }
 
+/* Sums of squares in the checkpoint's order, whatever order the model stands in. */
+typedef struct recalibration {
+    icd_job *job;
+    const icd_model *model;
+} recalibration;
+
+static icd_status add_squares(icd_ctx *ctx, void *user, const icd_linear *linear,
+                              const float *x, int64_t tokens, int64_t cols)
+{
+    const recalibration *r = user;
+    const icd_perm *order = icd_model_order(r->model, linear->in_axis);
+    int64_t at = 0;
+    icd_status status = find_linear(r->job, linear->name, &at);
+    bool moved = order && order->n == cols;
+    (void)ctx;
+    for (int64_t i = 0; status == ICD_OK && i < tokens * cols; i++) {
+        int64_t c = i % cols;
+        r->job->linear[at].x_sq[moved ? order->old_of_new[c] : c] +=
+            (double)x[i] * (double)x[i];
+    }
+    return status;
+}
+
+icd_status icd_i_recalibrate(icd_job *job, const icd_model *model, int64_t part,
+                             int64_t parts)
+{
+    icd_status status = ICD_OK;
+    recalibration r = {job, model};
+    icd_runner *runner = NULL;
+    icd_runner_opts opts = job->config->runner;
+    icd_batch batch = icd_i_input_batch(&job->input, 0);
+    int64_t batches = job->input.sequences / job->input.batch;
+    int64_t first = part * batches / parts, last = (part + 1) * batches / parts;
+    opts.dtype = ICD_RUN_F32;
+    opts.phase = ICD_PHASE_PREFILL;
+    if (last == first) last = first + 1; /* fewer batches than parts */
+    for (int64_t i = 0; i < job->linears; i++)
+        memset(job->linear[i].x_sq, 0,
+               (size_t)job->linear[i].linear->cols * sizeof *job->linear[i].x_sq);
+    ICD_TRY(icd_runner_new(job->ctx, model, NULL, &batch, &opts, &runner));
+    icd_runner_observe(runner, add_squares, &r);
+    for (int64_t b = first; b < last; b++) {
+        icd_output out;
+        batch = icd_i_input_batch(&job->input, b);
+        ICD_TRY(icd_runner_step(job->ctx, runner, &batch, &out));
+        ICD_TRY(icd_i_check_cancel(job->ctx));
+    }
+done:
+    icd_runner_free(job->ctx, runner);
+    return status;
+}
+
 /* calibration.npz: NAME.x_sq and NAME.x of every linear, so that a resumed run need not
  * trace. */
 static icd_status write_calibration(icd_job *job)

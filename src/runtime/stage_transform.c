@@ -81,6 +81,7 @@ icd_status icd_i_stage_transform(icd_job *job)
     const char *path = icd_i_job_path(job, "model");
     if (!path) return ICD_ENOMEM;
     icd_i_out_sweep(path); /* what a killed run left half-written */
+    ICD_TRY(icd_i_variant_anneal(job, &job->config->sparsity));
     ICD_TRY(icd_i_variant_make(job, &job->config->sparsity, &job->config->quant, &v));
     take(job, v);
     ICD_TRY(icd_i_transform_meta_write(job, icd_i_job_path(job, "transform_meta.json")));

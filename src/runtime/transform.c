@@ -142,6 +142,7 @@ icd_status icd_transform_model(icd_ctx *ctx, const icd_config *config, const cha
     icd_variant *v = NULL;
     ICD_TRY(check_asked(ctx, config));
     ICD_TRY(open_job(&job, &own, model, input));
+    ICD_TRY(icd_i_variant_anneal(&job, &own.sparsity));
     ICD_TRY(icd_i_variant_make(&job, &own.sparsity, &own.quant, &v));
     sum_up(&job, v, result);
     if (format == ICD_TRANSFORM_DENSE) ICD_TRY(icd_i_variant_dense(&job, v));

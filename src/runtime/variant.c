@@ -342,6 +342,27 @@ icd_status icd_i_variant_make(icd_job *job, const icd_sparsity_opts *s,
     return status;
 }
 
+icd_status icd_i_variant_anneal(icd_job *job, const icd_sparsity_opts *s)
+{
+    icd_sparsity_opts step = *s;
+    icd_quant_opts none = job->config->quant;
+    int32_t n = 0, m = 0;
+    none.dtype = ICD_Q_NONE;
+    if (s->type == ICD_S_NONE || icd_sparsity_nm(s, &n, &m) ||
+        s->saliency != ICD_SALIENCY_ACTIVATION || !job->linears || !job->linear[0].x_sq)
+        return ICD_OK;
+    for (int32_t k = 1; k < s->anneal; k++) {
+        icd_variant *v = NULL;
+        double left = 1 - (double)k / s->anneal;
+        step.rate = s->rate * (1 - left * left * left);
+        icd_status status = icd_i_variant_make(job, &step, &none, &v);
+        if (status == ICD_OK) status = icd_i_recalibrate(job, v->model, k, s->anneal);
+        icd_i_variant_free(v);
+        if (status != ICD_OK) return status;
+    }
+    return ICD_OK;
+}
+
 static icd_status dequantize(icd_ctx *ctx, const icd_quantized *q, float **out)
 {
     icd_status status = ICD_ALLOC(ctx, q->rows * q->cols, out);

@@ -30,6 +30,15 @@ typedef struct icd_variant {
  */
 icd_status icd_i_variant_make(icd_job *job, const icd_sparsity_opts *s,
                               const icd_quant_opts *q, icd_variant **out);
+
+/**
+ * sparsity.anneal: prunes in steps of a rising rate, and measures before each what the
+ * activations are in the model as it is pruned by then, on another part of the
+ * calibration batches. What it changes is the calibration that the next
+ * icd_i_variant_make sees. Nothing to do without activation saliency or with N:M.
+ * @source Zhu, Gupta (2017), arXiv:1710.01878: the cubic schedule
+ */
+icd_status icd_i_variant_anneal(icd_job *job, const icd_sparsity_opts *s);
 void icd_i_variant_free(icd_variant *variant);
 
 /**

@@ -66,6 +66,15 @@ class Transform(CliTest):
         loss = json.loads((self.dir / "out/transform_meta.json").read_text())["linears"][0]["sparsity"]["loss"]
         self.assertGreater(loss["retained"], loss["retained_in_place"])
 
+    def test_annealed(self):
+        spec = "hds:V=64,rate=.5,exclude=layer.[1-5].*"
+        more = ["--input", TEXT, "--tokens", "1024"]
+        once = self.transform("--s", spec, *more, "-o", "once")
+        steps = self.transform("--s", spec + ",anneal=3", *more, "-o", "steps")
+        self.assertEqual((once["sparse"], once["zeros"]), (steps["sparse"], steps["zeros"]))
+        self.assertNotEqual((self.dir / "once/model.safetensors").read_bytes(),
+                            (self.dir / "steps/model.safetensors").read_bytes())
+
     def test_mistakes(self):
         self.fails(2, "transform", MINILM, "-o", "out", say=["--s", "sparsity"])
         self.fails(2, "transform", MINILM, "--q", "int9", "-o", "out", say=["int9", "int8"])
