@@ -56,7 +56,7 @@ class Loop(LoopTest):
             self.assertGreaterEqual(arm["repeats"], 30)
             self.assertEqual(arm["lat_ms"]["provenance"], "MEASURED")
             for absent in ("l2_hit_pct", "ept_j_per_tok"):
-                self.assertEqual(arm[absent]["provenance"], "ABSENT")
+                self.assertIn(arm[absent]["provenance"], ("ABSENT", "SIMULATED"))
                 self.assertIsNone(arm[absent]["value"])
                 self.assertTrue(arm[absent]["reason"])
         for check in m["exactness"]:
