@@ -56,9 +56,9 @@ class Loop(LoopTest):
             self.assertGreaterEqual(arm["repeats"], 30)
             self.assertEqual(arm["lat_ms"]["provenance"], "MEASURED")
             for absent in ("l2_hit_pct", "ept_j_per_tok"):
-                self.assertIn(arm[absent]["provenance"], ("ABSENT", "SIMULATED"))
-                self.assertIsNone(arm[absent]["value"])
-                self.assertTrue(arm[absent]["reason"])
+                self.assertIn(arm[absent]["provenance"], ("ABSENT", "SIMULATED", "MEASURED"))
+                self.assertEqual(arm[absent]["value"] is None, arm[absent]["provenance"] == "ABSENT")
+                self.assertTrue(arm[absent]["value"] is not None or arm[absent]["reason"])
         for check in m["exactness"]:
             self.assertTrue(check["ok"], check)
         live = {row["linear"]: row["live"] for row in m["linears"]}
