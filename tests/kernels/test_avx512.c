@@ -276,6 +276,7 @@ static void f32_tiles_are_exact(void **state)
 static void small_tiles_are_exact(void **state)
 {
     enum { STEPS = GROUPS / 2 };
+    static const int32_t STEP[STEPS] = {0, 1, 1, 3};
     static int8_t a[TOKENS * LDA], w[GROUPS * MAX_VECTOR * 5];
     static float scale[STEPS * MAX_VECTOR];
     static float y[TOKENS * MAX_VECTOR], z[TOKENS * MAX_VECTOR];
@@ -289,7 +290,7 @@ static void small_tiles_are_exact(void **state)
     fill_f32(&rng, scale, STEPS * MAX_VECTOR);
     for (int32_t vector = 16; vector <= MAX_VECTOR; vector += 64)
         for (int64_t tokens = 1; tokens <= TOKENS; tokens++) {
-            const int32_t *live = tokens % 2 ? LIVE : NULL;
+            const int32_t *live = tokens % 2 ? STEP : NULL;
             int32_t comp[MAX_VECTOR] = {0};
             ref->tile_block_int4(a, LDA, tokens, live, STEPS, 3, (const uint8_t *)w,
                                  scale, vector, y);
