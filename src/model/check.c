@@ -41,3 +41,24 @@ icd_status icd_i_model_check(icd_ctx *ctx, const icd_model *model, const char *n
                           icd_dtype_name(t->dtype));
     return ICD_OK;
 }
+
+void icd_i_model_warn_unknown(icd_ctx *ctx, const icd_model *model, const char *name)
+{
+    icd_i_warn(ctx,
+               "%s: tensor '%.200s' is not one that this version knows, so the axis "
+               "'residual' is not offered",
+               model->path, name);
+}
+
+bool icd_i_model_knows_all(icd_ctx *ctx, const icd_model *model,
+                           bool (*is_known)(const icd_model *model, const char *name))
+{
+    bool all = true;
+    for (int64_t i = 0; i < model->slots; ++i) {
+        const char *name = model->slot[i].tensor.name;
+        if (is_known(model, name)) continue;
+        icd_i_model_warn_unknown(ctx, model, name);
+        all = false;
+    }
+    return all;
+}

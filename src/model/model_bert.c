@@ -254,10 +254,7 @@ static icd_status bind_tasks(icd_ctx *ctx, icd_model *model, icd_binding_list *l
         int task = find_task(t->name);
         if (task >= 0) ICD_TRY(bind_task(ctx, model, list, t, task));
         if (task >= 0 || is_encoder(t->name)) continue;
-        icd_i_warn(ctx,
-                   "%s: tensor '%.200s' is not one that this version knows, so the axis "
-                   "'residual' is not offered",
-                   model->path, t->name);
+        icd_i_model_warn_unknown(ctx, model, t->name);
         *known = false;
     }
 done:

@@ -288,26 +288,10 @@ static bool is_known(const icd_model *model, const char *name)
     return strcmp(name, "self_attn.rotary_emb.inv_freq") == 0;
 }
 
-/* A tensor of unknown use may read the residual stream. */
-static bool knows_all(icd_ctx *ctx, const icd_model *model)
-{
-    bool known = true;
-    for (int64_t i = 0; i < model->slots; ++i) {
-        const char *name = model->slot[i].tensor.name;
-        if (is_known(model, name)) continue;
-        icd_i_warn(ctx,
-                   "%s: tensor '%.200s' is not one that this version knows, so the axis "
-                   "'residual' is not offered",
-                   model->path, name);
-        known = false;
-    }
-    return known;
-}
-
 static icd_status add_residual(icd_ctx *ctx, icd_model *model, icd_binding_list *list)
 {
     icd_status status = ICD_OK;
-    if (!knows_all(ctx, model)) return ICD_OK;
+    if (!icd_i_model_knows_all(ctx, model, is_known)) return ICD_OK;
     ICD_TRY(icd_i_model_bind(ctx, model, list, 1, 0, 1, "%s", EMBEDDING));
     ICD_TRY(icd_i_model_bind(ctx, model, list, 0, 0, 1, "%s", NORM));
     if (icd_model_tensor(model, HEAD))

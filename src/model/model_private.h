@@ -81,6 +81,14 @@ int64_t icd_i_model_find_axis(const icd_model *model, const char *name);
 icd_status icd_i_model_check(icd_ctx *ctx, const icd_model *model, const char *name,
                              int32_t dims, const int64_t *shape);
 
+/** Says of a tensor that this version does not know its use, and that `residual` is
+ * therefore not offered: it may read the residual stream. */
+void icd_i_model_warn_unknown(icd_ctx *ctx, const icd_model *model, const char *name);
+
+/** True when `is_known` holds of every tensor; each of the others is warned of. */
+bool icd_i_model_knows_all(icd_ctx *ctx, const icd_model *model,
+                           bool (*is_known)(const icd_model *model, const char *name));
+
 /** Lets the bindings of the axes inside the blocks of `axis` follow when p moves these.
  */
 icd_status icd_i_axis_move_members(icd_ctx *ctx, icd_model *model,

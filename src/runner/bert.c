@@ -45,23 +45,18 @@ static const struct {
     {"ffn.down", "ffn.down", "output.dense"},
 };
 
-/* Writes one name into the list's text and moves on. */
-static const char *put(char **text, const char *fmt, int64_t n, const char *what)
-{
-    char *at = *text;
-    *text += snprintf(at, 96, fmt, (int)n, what) + 1;
-    return at;
-}
-
 static void fill_linear(const icd_model_config *c, int64_t n, int which, char **text,
                         icd_linear *l)
 {
     bool up = which == UP, down = which == DOWN, out = which == OUT;
-    l->name = put(text, "layer.%d.%s", n, LINEAR[which].name);
-    l->group = put(text, "layer.%d.%s", n, LINEAR[which].group);
-    l->tensor = put(text, "encoder.layer.%d.%s.weight", n, LINEAR[which].tensor);
-    l->in_axis = down ? put(text, "layer.%d.%s", n, "ffn.inner") : out ? "" : "residual";
-    l->out_axis = up            ? put(text, "layer.%d.%s", n, "ffn.inner")
+    l->name = icd_i_linear_text(text, "layer.%d.%s", n, LINEAR[which].name);
+    l->group = icd_i_linear_text(text, "layer.%d.%s", n, LINEAR[which].group);
+    l->tensor =
+        icd_i_linear_text(text, "encoder.layer.%d.%s.weight", n, LINEAR[which].tensor);
+    l->in_axis = down  ? icd_i_linear_text(text, "layer.%d.%s", n, "ffn.inner")
+                 : out ? ""
+                       : "residual";
+    l->out_axis = up            ? icd_i_linear_text(text, "layer.%d.%s", n, "ffn.inner")
                   : down || out ? "residual"
                                 : "";
     l->rows = up ? c->inner : c->hidden;
@@ -71,14 +66,7 @@ static void fill_linear(const icd_model_config *c, int64_t n, int which, char **
 static icd_status bert_linears(icd_ctx *ctx, const icd_model *model, icd_linear **list,
                                int64_t *count)
 {
-    const icd_model_config *c = icd_model_get_config(model);
-    char *text = NULL;
-    icd_status status = icd_i_linear_list_new(ctx, c->layers * PER_LAYER, list, &text);
-    if (status != ICD_OK) return status;
-    for (int64_t i = 0; i < c->layers * PER_LAYER; i++)
-        fill_linear(c, i / PER_LAYER, (int)(i % PER_LAYER), &text, &(*list)[i]);
-    *count = c->layers * PER_LAYER;
-    return ICD_OK;
+    return icd_i_linear_list(ctx, model, PER_LAYER, fill_linear, list, count);
 }
 
 static icd_status load_norm(icd_ctx *ctx, icd_runner *r, const char *prefix, norm *out)

@@ -1,11 +1,8 @@
 /* Decoder: pre-norm layers of grouped-query attention and a gated MLP. Shapes: x [tokens
  * x hidden], one row a token. */
 #include "runner/decoder.h"
+#include "runner/generate.h"
 
-#include "base/hash.h"
-#include "base/threads.h"
-
-#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,26 +38,19 @@ static int64_t size_of(const icd_model_config *c, char side)
     }
 }
 
-/* Writes one name into the list's text and moves on. */
-static const char *put(char **text, const char *fmt, int64_t n, const char *what)
-{
-    char *at = *text;
-    *text += snprintf(at, 96, fmt, (int)n, what) + 1;
-    return at;
-}
-
 static const char *axis_of(char **text, int64_t n, char side)
 {
     if (side == 'r') return "residual";
-    return side == 'i' ? put(text, "layer.%d.%s", n, "ffn.inner") : "";
+    return side == 'i' ? icd_i_linear_text(text, "layer.%d.%s", n, "ffn.inner") : "";
 }
 
 static void fill_linear(const icd_model_config *c, int64_t n, int which, char **text,
                         icd_linear *l)
 {
-    l->name = put(text, "layer.%d.%s", n, LINEAR[which].name);
-    l->group = put(text, "layer.%d.%s", n, LINEAR[which].group);
-    l->tensor = put(text, "model.layers.%d.%s.weight", n, LINEAR[which].tensor);
+    l->name = icd_i_linear_text(text, "layer.%d.%s", n, LINEAR[which].name);
+    l->group = icd_i_linear_text(text, "layer.%d.%s", n, LINEAR[which].group);
+    l->tensor =
+        icd_i_linear_text(text, "model.layers.%d.%s.weight", n, LINEAR[which].tensor);
     l->in_axis = axis_of(text, n, LINEAR[which].cols);
     l->out_axis = axis_of(text, n, LINEAR[which].rows);
     l->rows = size_of(c, LINEAR[which].rows);
@@ -70,14 +60,7 @@ static void fill_linear(const icd_model_config *c, int64_t n, int which, char **
 static icd_status decoder_linears(icd_ctx *ctx, const icd_model *model, icd_linear **list,
                                   int64_t *count)
 {
-    const icd_model_config *c = icd_model_get_config(model);
-    char *text = NULL;
-    icd_status status = icd_i_linear_list_new(ctx, c->layers * PER_LAYER, list, &text);
-    if (status != ICD_OK) return status;
-    for (int64_t i = 0; i < c->layers * PER_LAYER; i++)
-        fill_linear(c, i / PER_LAYER, (int)(i % PER_LAYER), &text, &(*list)[i]);
-    *count = c->layers * PER_LAYER;
-    return ICD_OK;
+    return icd_i_linear_list(ctx, model, PER_LAYER, fill_linear, list, count);
 }
 
 static icd_status load_layer(icd_ctx *ctx, icd_runner *r, int64_t n,
@@ -387,27 +370,14 @@ static icd_status decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids, int64_
     return status;
 }
 
-static uint64_t batch_hash(const icd_batch *b)
-{
-    const int64_t shape[] = {b->batch, b->seq, b->lengths != NULL};
-    uint64_t hash = icd_i_hash(1, shape, sizeof shape);
-    hash = icd_i_hash(hash, b->ids, (size_t)(b->batch * b->seq) * sizeof *b->ids);
-    if (b->lengths)
-        hash = icd_i_hash(hash, b->lengths, (size_t)b->batch * sizeof *b->lengths);
-    return hash ? hash : 1;
-}
-
 /* The state of all tokens but the last, and the last ones' ids. */
 static icd_status prepare(icd_ctx *ctx, icd_runner *r, const icd_batch *batch)
 {
     icd_decoder *d = r->state;
     icd_output out;
-    uint64_t hash = batch_hash(batch);
+    uint64_t hash = icd_i_prompt_hash(batch);
     if (hash == d->prepared) return ICD_OK;
-    for (int64_t s = 0; s < batch->batch; s++) {
-        d->lengths[s] = (batch->lengths ? batch->lengths[s] : (int32_t)batch->seq) - 1;
-        d->last[s] = batch->ids[s * batch->seq + d->lengths[s]];
-    }
+    icd_i_prompt_cut(batch, d->lengths, d->last);
     icd_status status = prefill(ctx, r, batch, d->lengths, &out);
     if (status == ICD_OK) d->prepared = hash;
     return status;
@@ -440,44 +410,12 @@ static icd_status decoder_decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids
     return status == ICD_OK ? decode(ctx, r, ids, batch, keep, out) : status;
 }
 
-static int64_t decoder_outputs(const icd_runner *r)
-{
-    return icd_model_get_config(r->model)->vocab;
-}
-
-/* Vocabulary entries of one item: fixed, so that threads change no sum. */
-enum { HEAD_ROWS = 1024 };
-
-typedef struct head_job {
-    const icd_decoder *d;
-    int64_t first, count;
-    float *out;
-} head_job;
-
-static void head_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
-{
-    const head_job *job = arg;
-    int64_t h = job->d->config->hidden, vocab = job->d->config->vocab,
-            at = chunk * HEAD_ROWS, n = vocab - at < HEAD_ROWS ? vocab - at : HEAD_ROWS;
-    const float *x = job->d->n + job->first * h, *w = job->d->head + at * h;
-    (void)chunks;
-    (void)worker;
-    if (job->count == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)n, (int)h, 1, w, (int)h, x, 1, 0,
-                    job->out + at, 1);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)job->count, (int)n,
-                    (int)h, 1, x, (int)h, w, (int)h, 0, job->out + at, (int)vocab);
-}
-
 static icd_status decoder_logits(icd_ctx *ctx, icd_runner *r, int64_t first,
                                  int64_t count, float *out)
 {
     const icd_decoder *d = r->state;
-    head_job job = {d, first, count, out};
-    if (count == 0) return ICD_OK;
-    icd_i_parallel(ctx, (d->config->vocab + HEAD_ROWS - 1) / HEAD_ROWS, head_chunk, &job);
-    return icd_i_check_cancel(ctx);
+    return icd_i_vocabulary_logits(ctx, r, d->n + first * d->config->hidden, d->head,
+                                   count, out);
 }
 
 static icd_kv **decoder_kv(icd_runner *r, int64_t layer)
@@ -492,7 +430,7 @@ const icd_engine icd_i_engine_decoder = {.arch = "decoder",
                                          .check = icd_i_check_tokens,
                                          .step = decoder_step,
                                          .stop = decoder_stop,
-                                         .outputs = decoder_outputs,
+                                         .outputs = icd_i_vocabulary,
                                          .logits = decoder_logits,
                                          .decode = decoder_decode,
                                          .kv = decoder_kv};

@@ -1,11 +1,8 @@
 /* Mamba: pre-norm layers, each a gated selective state-space block. Shapes: x [tokens x
  * hidden], one row a token. */
 #include "runner/mamba.h"
+#include "runner/generate.h"
 
-#include "base/hash.h"
-#include "base/threads.h"
-
-#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,27 +37,20 @@ static int64_t size_of(const icd_model_config *c, char side)
     }
 }
 
-/* Writes one name into the list's text and moves on. */
-static const char *put(char **text, const char *fmt, int64_t n, const char *what)
-{
-    char *at = *text;
-    *text += snprintf(at, 96, fmt, (int)n, what) + 1;
-    return at;
-}
-
 static const char *axis_of(char **text, int64_t n, char side)
 {
     if (side == 'r') return "residual";
-    if (side == 'i') return put(text, "layer.%d.%s", n, "d_inner");
-    return side == 'd' ? put(text, "layer.%d.%s", n, "dt_rank") : "";
+    if (side == 'i') return icd_i_linear_text(text, "layer.%d.%s", n, "d_inner");
+    return side == 'd' ? icd_i_linear_text(text, "layer.%d.%s", n, "dt_rank") : "";
 }
 
 static void fill_linear(const icd_model_config *c, int64_t n, int which, char **text,
                         icd_linear *l)
 {
-    l->name = put(text, "layer.%d.%s", n, LINEAR[which].name);
+    l->name = icd_i_linear_text(text, "layer.%d.%s", n, LINEAR[which].name);
     l->group = l->name;
-    l->tensor = put(text, "backbone.layers.%d.mixer.%s.weight", n, LINEAR[which].tensor);
+    l->tensor = icd_i_linear_text(text, "backbone.layers.%d.mixer.%s.weight", n,
+                                  LINEAR[which].tensor);
     l->in_axis = axis_of(text, n, LINEAR[which].cols);
     l->out_axis = axis_of(text, n, LINEAR[which].rows);
     l->rows = size_of(c, LINEAR[which].rows);
@@ -70,14 +60,7 @@ static void fill_linear(const icd_model_config *c, int64_t n, int which, char **
 static icd_status mamba_linears(icd_ctx *ctx, const icd_model *model, icd_linear **list,
                                 int64_t *count)
 {
-    const icd_model_config *c = icd_model_get_config(model);
-    char *text = NULL;
-    icd_status status = icd_i_linear_list_new(ctx, c->layers * PER_LAYER, list, &text);
-    if (status != ICD_OK) return status;
-    for (int64_t i = 0; i < c->layers * PER_LAYER; i++)
-        fill_linear(c, i / PER_LAYER, (int)(i % PER_LAYER), &text, &(*list)[i]);
-    *count = c->layers * PER_LAYER;
-    return ICD_OK;
+    return icd_i_linear_list(ctx, model, PER_LAYER, fill_linear, list, count);
 }
 
 /* A tensor of a layer; NULL where the model has none. */
@@ -353,27 +336,14 @@ static icd_status decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids, bool k
     return run(ctx, r, &pass, keep, out);
 }
 
-static uint64_t batch_hash(const icd_batch *b)
-{
-    const int64_t shape[] = {b->batch, b->seq, b->lengths != NULL};
-    uint64_t hash = icd_i_hash(1, shape, sizeof shape);
-    hash = icd_i_hash(hash, b->ids, (size_t)(b->batch * b->seq) * sizeof *b->ids);
-    if (b->lengths)
-        hash = icd_i_hash(hash, b->lengths, (size_t)b->batch * sizeof *b->lengths);
-    return hash ? hash : 1;
-}
-
 /* The state of all tokens but the last, and the last ones' ids. */
 static icd_status prepare(icd_ctx *ctx, icd_runner *r, const icd_batch *batch)
 {
     icd_mamba *m = r->state;
     icd_output out;
-    uint64_t hash = batch_hash(batch);
+    uint64_t hash = icd_i_prompt_hash(batch);
     if (hash == m->prepared) return ICD_OK;
-    for (int64_t s = 0; s < batch->batch; s++) {
-        m->lengths[s] = (batch->lengths ? batch->lengths[s] : (int32_t)batch->seq) - 1;
-        m->last[s] = batch->ids[s * batch->seq + m->lengths[s]];
-    }
+    icd_i_prompt_cut(batch, m->lengths, m->last);
     icd_status status = prefill(ctx, r, batch, m->lengths, &out);
     if (status == ICD_OK) m->prepared = hash;
     return status;
@@ -398,44 +368,12 @@ static icd_status mamba_decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids, 
     return status == ICD_OK ? decode(ctx, r, ids, keep, out) : status;
 }
 
-static int64_t mamba_outputs(const icd_runner *r)
-{
-    return icd_model_get_config(r->model)->vocab;
-}
-
-/* Vocabulary entries of one item: fixed, so that threads change no sum. */
-enum { HEAD_ROWS = 1024 };
-
-typedef struct head_job {
-    const icd_mamba *m;
-    int64_t first, count;
-    float *out;
-} head_job;
-
-static void head_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
-{
-    const head_job *job = arg;
-    int64_t h = job->m->config->hidden, vocab = job->m->config->vocab,
-            at = chunk * HEAD_ROWS, n = vocab - at < HEAD_ROWS ? vocab - at : HEAD_ROWS;
-    const float *x = job->m->n + job->first * h, *w = job->m->head + at * h;
-    (void)chunks;
-    (void)worker;
-    if (job->count == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)n, (int)h, 1, w, (int)h, x, 1, 0,
-                    job->out + at, 1);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)job->count, (int)n,
-                    (int)h, 1, x, (int)h, w, (int)h, 0, job->out + at, (int)vocab);
-}
-
 static icd_status mamba_logits(icd_ctx *ctx, icd_runner *r, int64_t first, int64_t count,
                                float *out)
 {
     const icd_mamba *m = r->state;
-    head_job job = {m, first, count, out};
-    if (count == 0) return ICD_OK;
-    icd_i_parallel(ctx, (m->config->vocab + HEAD_ROWS - 1) / HEAD_ROWS, head_chunk, &job);
-    return icd_i_check_cancel(ctx);
+    return icd_i_vocabulary_logits(ctx, r, m->n + first * m->config->hidden, m->head,
+                                   count, out);
 }
 
 const icd_engine icd_i_engine_mamba = {.arch = "mamba",
@@ -444,6 +382,6 @@ const icd_engine icd_i_engine_mamba = {.arch = "mamba",
                                        .check = icd_i_check_tokens,
                                        .step = mamba_step,
                                        .stop = mamba_stop,
-                                       .outputs = mamba_outputs,
+                                       .outputs = icd_i_vocabulary,
                                        .logits = mamba_logits,
                                        .decode = mamba_decode};

@@ -5,6 +5,7 @@
 #include "runner/runner_private.h"
 
 #include <cblas.h>
+#include <stdio.h>
 #include <string.h>
 
 static const icd_engine *const ENGINE[] = {
@@ -33,6 +34,27 @@ icd_status icd_i_linear_list_new(icd_ctx *ctx, int64_t count, icd_linear **list,
     icd_status status = icd_i_alloc(ctx, (int64_t)bytes, 1, (void **)list);
     if (status == ICD_OK) *text = (char *)(*list + count);
     return status;
+}
+
+const char *icd_i_linear_text(char **text, const char *fmt, int64_t layer,
+                              const char *what)
+{
+    char *at = *text;
+    *text += snprintf(at, 96, fmt, (int)layer, what) + 1;
+    return at;
+}
+
+icd_status icd_i_linear_list(icd_ctx *ctx, const icd_model *model, int64_t per_layer,
+                             icd_fill_linear_fn *fill, icd_linear **list, int64_t *count)
+{
+    const icd_model_config *c = icd_model_get_config(model);
+    char *text = NULL;
+    icd_status status = icd_i_linear_list_new(ctx, c->layers * per_layer, list, &text);
+    if (status != ICD_OK) return status;
+    *count = c->layers * per_layer;
+    for (int64_t i = 0; i < *count; i++)
+        fill(c, i / per_layer, (int)(i % per_layer), &text, &(*list)[i]);
+    return ICD_OK;
 }
 
 icd_status icd_runner_linears(icd_ctx *ctx, const icd_model *model,

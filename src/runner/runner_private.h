@@ -110,6 +110,19 @@ icd_status icd_i_runner_tensor(icd_ctx *ctx, icd_runner *r, const char *name,
 icd_status icd_i_linear_list_new(icd_ctx *ctx, int64_t count, icd_linear **list,
                                  char **text);
 
+/** Writes one name of a layer into the list's text and moves on. @param fmt [in] with a
+ * %d for the layer and a %s for `what` */
+const char *icd_i_linear_text(char **text, const char *fmt, int64_t layer,
+                              const char *what);
+
+/** One linear of a layer; `text` takes its names. */
+typedef void icd_fill_linear_fn(const icd_model_config *c, int64_t layer, int which,
+                                char **text, icd_linear *out);
+
+/** The list of an architecture whose layers all have `per_layer` linears. */
+icd_status icd_i_linear_list(icd_ctx *ctx, const icd_model *model, int64_t per_layer,
+                             icd_fill_linear_fn *fill, icd_linear **list, int64_t *count);
+
 struct icd_row_pass;
 
 /** Changes row t of a pass in place. */

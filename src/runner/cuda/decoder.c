@@ -2,12 +2,12 @@
  * paged caches as the CPU engine's (core/kv.h); keys and values live on the GPU and come
  * back when somebody asks for a cache. Decoding one token is one graph. */
 #include "runner/cuda/layer.h"
+#include "runner/generate.h"
 
 #include "base/hash.h"
 #include "core/kv.h"
 #include "core/small_float.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -658,27 +658,14 @@ done:
     return status;
 }
 
-static uint64_t batch_hash(const icd_batch *b)
-{
-    const int64_t shape[] = {b->batch, b->seq, b->lengths != NULL};
-    uint64_t hash = icd_i_hash(1, shape, sizeof shape);
-    hash = icd_i_hash(hash, b->ids, (size_t)(b->batch * b->seq) * sizeof *b->ids);
-    if (b->lengths)
-        hash = icd_i_hash(hash, b->lengths, (size_t)b->batch * sizeof *b->lengths);
-    return hash ? hash : 1;
-}
-
 /* The state of all tokens but the last, and the last ones' ids. */
 static icd_status prepare(icd_ctx *ctx, icd_runner *r, const icd_batch *batch)
 {
     decoder *d = r->state;
     icd_output out;
-    uint64_t hash = batch_hash(batch);
+    uint64_t hash = icd_i_prompt_hash(batch);
     if (hash == d->prepared) return ICD_OK;
-    for (int64_t s = 0; s < batch->batch; s++) {
-        d->next[s] = length_of(batch, batch->lengths, s) - 1;
-        d->last[s] = batch->ids[s * batch->seq + d->next[s]];
-    }
+    icd_i_prompt_cut(batch, d->next, d->last);
     icd_status status = prefill(ctx, r, batch, d->next, &out);
     if (status == ICD_OK) d->prepared = hash;
     return status;
@@ -712,22 +699,13 @@ static icd_status decoder_decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids
     return status == ICD_OK ? decode(ctx, r, ids, d->batch, keep, out) : status;
 }
 
-static int64_t decoder_outputs(const icd_runner *r)
-{
-    return icd_model_get_config(r->model)->vocab;
-}
-
 /* On the CPU, from the rows that came back. */
 static icd_status decoder_logits(icd_ctx *ctx, icd_runner *r, int64_t first,
                                  int64_t count, float *out)
 {
     const decoder *d = r->state;
-    int64_t h = d->config->hidden, vocab = d->config->vocab;
-    if (count > 0)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)vocab,
-                    (int)h, 1, d->rows + first * h, (int)h, d->head, (int)h, 0, out,
-                    (int)vocab);
-    return icd_i_check_cancel(ctx);
+    return icd_i_vocabulary_logits(ctx, r, d->rows + first * d->config->hidden, d->head,
+                                   count, out);
 }
 
 /* The first time after a step all caches come back from the GPU. */
@@ -754,7 +732,7 @@ const icd_engine icd_i_engine_decoder_cuda = {.arch = "decoder",
                                               .check = icd_i_check_tokens,
                                               .step = decoder_step,
                                               .stop = decoder_stop,
-                                              .outputs = decoder_outputs,
+                                              .outputs = icd_i_vocabulary,
                                               .logits = decoder_logits,
                                               .decode = decoder_decode,
                                               .kv = decoder_kv};

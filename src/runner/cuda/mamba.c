@@ -1,10 +1,10 @@
 /* Mamba on a GPU: prefill, and decoding one token as one graph. The state stays on the
  * GPU; a token that is not kept leaves its state in a second place. */
 #include "runner/cuda/layer.h"
+#include "runner/generate.h"
 
 #include "base/hash.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -430,27 +430,14 @@ done:
     return status;
 }
 
-static uint64_t batch_hash(const icd_batch *b)
-{
-    const int64_t shape[] = {b->batch, b->seq, b->lengths != NULL};
-    uint64_t hash = icd_i_hash(1, shape, sizeof shape);
-    hash = icd_i_hash(hash, b->ids, (size_t)(b->batch * b->seq) * sizeof *b->ids);
-    if (b->lengths)
-        hash = icd_i_hash(hash, b->lengths, (size_t)b->batch * sizeof *b->lengths);
-    return hash ? hash : 1;
-}
-
 /* The state of all tokens but the last, and the last ones' ids. */
 static icd_status prepare(icd_ctx *ctx, icd_runner *r, const icd_batch *batch)
 {
     mamba *m = r->state;
     icd_output out;
-    uint64_t hash = batch_hash(batch);
+    uint64_t hash = icd_i_prompt_hash(batch);
     if (hash == m->prepared) return ICD_OK;
-    for (int64_t s = 0; s < batch->batch; s++) {
-        m->length[s] = (batch->lengths ? batch->lengths[s] : (int32_t)batch->seq) - 1;
-        m->last[s] = batch->ids[s * batch->seq + m->length[s]];
-    }
+    icd_i_prompt_cut(batch, m->length, m->last);
     icd_status status = prefill(ctx, r, batch, m->length, &out);
     if (status == ICD_OK) m->prepared = hash;
     return status;
@@ -477,22 +464,13 @@ static icd_status mamba_decode(icd_ctx *ctx, icd_runner *r, const int32_t *ids, 
     return status == ICD_OK ? decode(ctx, r, ids, keep, out) : status;
 }
 
-static int64_t mamba_outputs(const icd_runner *r)
-{
-    return icd_model_get_config(r->model)->vocab;
-}
-
 /* On the CPU, from the rows that came back. */
 static icd_status mamba_logits(icd_ctx *ctx, icd_runner *r, int64_t first, int64_t count,
                                float *out)
 {
     const mamba *m = r->state;
-    int64_t h = m->config->hidden, vocab = m->config->vocab;
-    if (count > 0)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)vocab,
-                    (int)h, 1, m->rows + first * h, (int)h, m->head, (int)h, 0, out,
-                    (int)vocab);
-    return icd_i_check_cancel(ctx);
+    return icd_i_vocabulary_logits(ctx, r, m->rows + first * m->config->hidden, m->head,
+                                   count, out);
 }
 
 static icd_status mamba_linears(icd_ctx *ctx, const icd_model *model, icd_linear **list,
@@ -508,6 +486,6 @@ const icd_engine icd_i_engine_mamba_cuda = {.arch = "mamba",
                                             .check = icd_i_check_tokens,
                                             .step = mamba_step,
                                             .stop = mamba_stop,
-                                            .outputs = mamba_outputs,
+                                            .outputs = icd_i_vocabulary,
                                             .logits = mamba_logits,
                                             .decode = mamba_decode};
