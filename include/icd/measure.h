@@ -62,10 +62,12 @@ const char *icd_stop_name(icd_stop stop);
 
 /** How the clocks stood while samples were taken. */
 typedef struct icd_clock {
-    char governor[24]; /**< of the CPU that measured; "": the kernel does not tell */
-    char boost[8];     /**< "on", "off"; "": the kernel does not tell */
-    char pinned[64];   /**< CPUs of the threads ("1"), or "not pinned" */
-    int64_t throttled; /**< thermal throttling events meanwhile; -1: not told */
+    char governor[24];   /**< of the CPU that measured; "": the kernel does not tell */
+    char boost[8];       /**< "on", "off"; "": the kernel does not tell */
+    char pinned[64];     /**< CPUs of the threads ("1"), or "not pinned" */
+    int64_t throttled;   /**< thermal throttling events meanwhile; -1: not told */
+    int64_t interrupted; /**< samples during which another program took a CPU away; -1:
+                            not told */
     bool tsc_invariant;
     double tsc_mhz; /**< time-stamp counter over CLOCK_MONOTONIC_RAW; 0: there is none */
     double tsc_worst_ppm; /**< of any block from that rate: how far two clocks differ */

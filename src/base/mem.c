@@ -1,6 +1,7 @@
 #include "base/mem.h"
 
 #include "base/ctx_private.h"
+#include "base/region.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ static void *aligned_zeroed(icd_ctx *ctx, size_t bytes)
     size_t total = 0;
     if (!icd_i_add_size(bytes, ALIGNMENT + sizeof(void *), &total)) return NULL;
     if (total > PTRDIFF_MAX) return NULL; /* pointer differences would not fit any more */
+    if (ctx->region) return icd_i_region_give(ctx->region, bytes);
     char *raw = raw_zeroed(ctx, total);
     if (!raw) return NULL;
     uintptr_t first = (uintptr_t)raw + sizeof(void *);
@@ -77,7 +79,10 @@ void icd_i_free(icd_ctx *ctx, void *ptr)
     if (!ptr) return;
     void *raw = NULL;
     memcpy(&raw, (char *)ptr - sizeof raw, sizeof raw);
-    ctx->allocator.free(ctx->allocator.user, raw);
+    if (raw)
+        ctx->allocator.free(ctx->allocator.user, raw);
+    else
+        icd_i_region_take(ptr);
 }
 
 icd_status icd_i_grow(icd_ctx *ctx, void **ptr, int64_t *capacity, int64_t need,

@@ -11,6 +11,11 @@
 /** Seconds of CLOCK_MONOTONIC_RAW: no network time bends it. */
 double icd_i_raw_now(void);
 
+/** How often the kernel has taken a CPU from a thread of this process that wanted to go
+ * on.
+ */
+int64_t icd_i_interruptions(void);
+
 /** The time-stamp counter; 0 where the processor has none. */
 uint64_t icd_i_ticks(void);
 

@@ -110,7 +110,9 @@ static icd_status take_sample(sampler *s, int64_t block, int32_t position)
     if (status != ICD_OK) return status;
     s->out->mhz[at] = icd_i_core_mhz();
     s->out->t_start[at] = icd_i_raw_now() - s->began;
+    int64_t interruptions = icd_i_interruptions();
     status = step_many(s, arm, s->out->burst[arm], &seconds);
+    s->out->clock.interrupted += icd_i_interruptions() != interruptions;
     s->out->lat_ms[at] = seconds * 1e3 / (double)s->out->burst[arm];
     s->out->position[at] = position;
     return status;

@@ -24,13 +24,13 @@ static icd_status write_clock(icd_ctx *ctx, const icd_samples *s, icd_out *out)
 {
     char *text = NULL;
     const icd_clock *c = &s->clock;
-    json_t *clock =
-        json_pack("{s:s,s:s,s:s,s:s,s:I,s:b,s:f,s:f,s:[f,f,f],s:s}", "criterion",
-                  icd_stop_name((icd_stop)s->stop), "governor", c->governor, "boost",
-                  c->boost, "pinned", c->pinned, "throttled", (json_int_t)c->throttled,
-                  "tsc_invariant", (int)c->tsc_invariant, "tsc_mhz", c->tsc_mhz,
-                  "tsc_worst_ppm", c->tsc_worst_ppm, "core_mhz", c->mhz_low, c->mhz_mean,
-                  c->mhz_high, "mode", s->mode == ICD_MEASURE_COLD ? "cold" : "warm");
+    json_t *clock = json_pack(
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:f,s:f,s:[f,f,f],s:s}", "criterion",
+        icd_stop_name((icd_stop)s->stop), "governor", c->governor, "boost", c->boost,
+        "pinned", c->pinned, "throttled", (json_int_t)c->throttled, "interrupted",
+        (json_int_t)c->interrupted, "tsc_invariant", (int)c->tsc_invariant, "tsc_mhz",
+        c->tsc_mhz, "tsc_worst_ppm", c->tsc_worst_ppm, "core_mhz", c->mhz_low,
+        c->mhz_mean, c->mhz_high, "mode", s->mode == ICD_MEASURE_COLD ? "cold" : "warm");
     icd_status status = icd_i_json_print(ctx, clock, true, &text);
     if (status == ICD_OK) status = icd_i_out_printf(ctx, out, "# clock: %s\n", text);
     icd_i_free(ctx, text);
@@ -181,6 +181,12 @@ static double real_of(const json_t *value)
     return json_is_number(value) ? json_number_value(value) : 0;
 }
 
+static int64_t count_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
 static void read_clock(icd_ctx *ctx, const char *text, icd_samples *s)
 {
     json_t *root = NULL;
@@ -193,9 +199,9 @@ static void read_clock(icd_ctx *ctx, const char *text, icd_samples *s)
     copy_text(root, "governor", c->governor, sizeof c->governor);
     copy_text(root, "boost", c->boost, sizeof c->boost);
     copy_text(root, "pinned", c->pinned, sizeof c->pinned);
-    const json_t *throttled = json_object_get(root, "throttled"),
-                 *mhz = json_object_get(root, "core_mhz");
-    c->throttled = json_is_integer(throttled) ? json_integer_value(throttled) : -1;
+    const json_t *mhz = json_object_get(root, "core_mhz");
+    c->throttled = count_of(root, "throttled");
+    c->interrupted = count_of(root, "interrupted");
     c->tsc_invariant = json_is_true(json_object_get(root, "tsc_invariant"));
     c->tsc_mhz = real_of(json_object_get(root, "tsc_mhz"));
     c->tsc_worst_ppm = real_of(json_object_get(root, "tsc_worst_ppm"));

@@ -120,6 +120,15 @@ static void clock_speed(icd_page *page, const json_t *clock)
                    mean, low, high);
 }
 
+/* Samples during which the kernel gave a CPU to somebody else. */
+static void interruptions(icd_page *page, const json_t *clock)
+{
+    double count = icd_i_get_real(clock, "interrupted");
+    if (count >= 0) /* an older file does not tell */
+        icd_i_page_put(
+            page, "<dt>interrupted by other programs</dt><dd>%.0f samples</dd>", count);
+}
+
 static void clock_list(icd_page *page, const json_t *clock)
 {
     double throttled = icd_i_get_real(clock, "throttled"),
@@ -137,6 +146,7 @@ static void clock_list(icd_page *page, const json_t *clock)
     else
         icd_i_page_raw(page, "not told by the kernel");
     icd_i_page_raw(page, "</dd>");
+    interruptions(page, clock);
     clock_speed(page, clock);
     if (tsc > 0) {
         icd_i_page_put(page,

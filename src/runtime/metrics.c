@@ -1,6 +1,6 @@
 /* metrics.json: everything the report says (docs/artifacts.md), of whatever stage was
  * reached. */
-#include "runtime/judgement.h"
+#include "runtime/rounds.h"
 
 #include "base/cpu.h"
 #include "base/hash.h"
@@ -329,14 +329,15 @@ static json_t *clock_row(icd_job *job)
     const icd_clock *c = &s->clock;
     if (icd_samples_drift(job->ctx, s, &d) != ICD_OK) return NULL;
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:I,s:b,s:o,s:o,s:[o,o,o],s:{s:o,s:o,s:o,s:b},s:f}", "mode",
-        s->mode == ICD_MEASURE_COLD ? "cold" : "warm", "criterion",
+        "{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:o,s:o,s:[o,o,o],s:{s:o,s:o,s:o,s:b},s:f}",
+        "mode", s->mode == ICD_MEASURE_COLD ? "cold" : "warm", "criterion",
         icd_stop_name((icd_stop)s->stop), "governor", c->governor, "boost", c->boost,
-        "pinned", c->pinned, "throttled", (json_int_t)c->throttled, "tsc_invariant",
-        (int)c->tsc_invariant, "tsc_mhz", real(c->tsc_mhz), "tsc_worst_ppm",
-        real(c->tsc_worst_ppm), "core_mhz", real(c->mhz_low), real(c->mhz_mean),
-        real(c->mhz_high), "drift", "change", real(d.change), "low", real(d.low), "high",
-        real(d.high), "drifting", (int)d.drifting, "elapsed_s", s->elapsed_s);
+        "pinned", c->pinned, "throttled", (json_int_t)c->throttled, "interrupted",
+        (json_int_t)c->interrupted, "tsc_invariant", (int)c->tsc_invariant, "tsc_mhz",
+        real(c->tsc_mhz), "tsc_worst_ppm", real(c->tsc_worst_ppm), "core_mhz",
+        real(c->mhz_low), real(c->mhz_mean), real(c->mhz_high), "drift", "change",
+        real(d.change), "low", real(d.low), "high", real(d.high), "drifting",
+        (int)d.drifting, "elapsed_s", s->elapsed_s);
 }
 
 static json_t *stage_rows(const icd_job *job)
@@ -442,6 +443,8 @@ static json_t *all(icd_job *job)
     json_object_set_new(root, "gates", gate_rows(job));
     json_object_set_new(root, "evidence", evidence_rows(job));
     json_object_set_new(root, "prediction", prediction(job));
+    json_t *rounds = icd_i_rounds_json(job);
+    if (rounds) json_object_set_new(root, "rounds", rounds);
     if (job->root_cause) json_object_set(root, "root_cause", job->root_cause);
     if (job->samples) {
         json_t *samples = NULL;

@@ -70,21 +70,45 @@ done:
     return status;
 }
 
-static icd_status quantize(icd_worker *w, icd_worker_model *m, int64_t i,
+/* The order in which scales belong to neighbours; *out NULL: that of the columns. */
+static icd_status read_scale_order(icd_worker *w, icd_npz *npz, const icd_layout_entry *e,
+                                   icd_perm **out)
+{
+    icd_status status = ICD_OK;
+    icd_array index = {0};
+    char name[512];
+    snprintf(name, sizeof name, "order.%s", e->linear);
+    if (!icd_i_npz_has(npz, name)) return ICD_OK;
+    ICD_TRY(icd_i_npz_get(w->ctx, npz, name, &index));
+    if (index.kind != 'i' || index.item != 4 || index.count != e->cols)
+        status = damaged(w, name, "the order does not fit its matrix");
+    else
+        status = icd_perm_from_array(w->ctx, index.data, index.count,
+                                     ICD_FRAME_CHECKPOINT, name, out);
+done:
+    icd_i_array_release(w->ctx, &index);
+    return status;
+}
+
+static icd_status quantize(icd_worker *w, icd_worker_model *m, int64_t i, icd_npz *npz,
                            icd_layout_entry *e)
 {
     icd_status status = ICD_OK;
+    icd_perm *order = NULL;
     float *weights = NULL;
     icd_transform_meta meta;
     if (icd_i_run_dtype(&w->config->sparsity, &w->config->quant) == ICD_RUN_F32)
         return ICD_OK;
     ICD_TRY(icd_model_tensor_f32(w->ctx, m->model, w->list[i].tensor, &weights));
     icd_matrix matrix = {e->linear, weights, e->rows, e->cols};
+    ICD_TRY(read_scale_order(w, npz, e, &order));
     ICD_TRY(
-        icd_apply_quant(w->ctx, &matrix, NULL, &w->config->quant, &m->quant[i], &meta));
+        icd_apply_quant_at(w->ctx, &matrix, NULL, &w->config->quant, order, &m->quant[i],
+                           &meta));
     if (m->quant[i]) icd_i_promise_nm(&w->config->sparsity, m->quant[i]);
     e->quant = m->quant[i];
 done:
+    icd_perm_free(w->ctx, order);
     icd_mem_free(w->ctx, weights);
     return status;
 }
@@ -100,7 +124,7 @@ static icd_status fill_layout(icd_worker *w, icd_worker_model *m, icd_npz *npz,
         icd_i_progress(w->ctx, "load", i, w->linears);
         ICD_TRY(icd_i_layout_add(w->ctx, m->layout, l->name, l->group, l->rows, l->cols));
         ICD_TRY(read_mask(w, npz, (int32_t)vector, &m->layout->entry[i]));
-        ICD_TRY(quantize(w, m, i, &m->layout->entry[i]));
+        ICD_TRY(quantize(w, m, i, npz, &m->layout->entry[i]));
     }
 done:
     return status;
@@ -233,6 +257,24 @@ icd_status icd_i_worker_layout(icd_worker *w, const json_t *row, icd_layout **ou
     return ICD_OK;
 }
 
+/* The runner of arm i, with a cache that holds what the arm's kv says. */
+static icd_status start_runner(icd_worker *w, int64_t i, const icd_worker_model *m,
+                               const icd_layout *layout, const icd_runner_opts *opts,
+                               int32_t kv)
+{
+    icd_worker_arm *self = &w->self[i];
+    icd_status status = icd_i_region_new(w->ctx, &self->region);
+    if (status != ICD_OK) return status;
+    icd_i_region_enter(w->ctx, self->region);
+    status = icd_runner_new(w->ctx, m->model, layout, &w->batch, opts, &self->runner);
+    if (status == ICD_OK && icd_i_kv_wanted(w->config) &&
+        !icd_i_kv_obstacle(w->config, m->model))
+        status = icd_i_evict(w->ctx, self->runner, icd_model_get_config(m->model)->layers,
+                             &w->batch, &w->config->kv, kv, NULL, NULL);
+    icd_i_region_leave(w->ctx);
+    return status;
+}
+
 static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
 {
     icd_status status = ICD_OK;
@@ -247,13 +289,8 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     ICD_TRY(icd_i_worker_layout(w, row, &layout));
     for (int64_t k = 0; opts.dtype == ICD_RUN_F32 && k < layout->count; k++)
         layout->entry[k].quant = NULL;
-    ICD_TRY(
-        icd_runner_new(w->ctx, m->model, layout, &w->batch, &opts, &w->self[i].runner));
-    if (icd_i_kv_wanted(w->config) && !icd_i_kv_obstacle(w->config, m->model))
-        ICD_TRY(icd_i_evict(
-            w->ctx, w->self[i].runner, icd_model_get_config(m->model)->layers, &w->batch,
-            &w->config->kv,
-            icd_i_arm_kv_of(json_string_value(json_object_get(row, "kv"))), NULL, NULL));
+    ICD_TRY(start_runner(w, i, m, layout, &opts,
+                         icd_i_arm_kv_of(json_string_value(json_object_get(row, "kv")))));
     w->self[i].batch = &w->batch;
     w->arm[i] =
         (icd_arm){json_string_value(json_object_get(row, "name")), step, &w->self[i]};
@@ -291,6 +328,9 @@ void icd_i_worker_release(icd_worker *w)
     for (int64_t i = 0; w->self && i < w->arms; i++)
         icd_runner_free(w->ctx, w->self[i].runner);
     for (int64_t i = 0; i < w->models; i++) release_model(w, &w->model[i]);
+    /* Last: a model may have read a tensor while an arm was built. */
+    for (int64_t i = 0; w->self && i < w->arms; i++)
+        icd_i_region_free(w->ctx, w->self[i].region);
     icd_i_free(w->ctx, w->self);
     icd_i_free(w->ctx, w->arm);
     icd_mem_free(w->ctx, (void *)(uintptr_t)w->list);

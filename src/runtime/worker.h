@@ -8,8 +8,10 @@
 #include "runtime/job.h"
 
 #include "base/npz.h"
+#include "base/region.h"
 
 typedef struct icd_worker_arm {
+    icd_region *region; /**< all that the runner stands in: the arms lie alike */
     icd_runner *runner;
     const icd_batch *batch;
 } icd_worker_arm;
@@ -24,7 +26,7 @@ typedef struct icd_worker_model {
     icd_quantized **quant; /**< [linears] */
 } icd_worker_model;
 
-enum { ICD_WORKER_MODELS = 4 };
+enum { ICD_WORKER_MODELS = 10 };
 
 typedef struct icd_worker {
     icd_ctx *ctx;

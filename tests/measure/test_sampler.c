@@ -261,6 +261,7 @@ static void csv_keeps_the_clock(void **state)
                            .boost = "off",
                            .pinned = "0,1",
                            .throttled = 3,
+                           .interrupted = 5,
                            .tsc_invariant = true,
                            .tsc_mhz = 2450,
                            .tsc_worst_ppm = 7,
@@ -271,6 +272,7 @@ static void csv_keeps_the_clock(void **state)
     assert_ok(ctx, icd_samples_read(ctx, path, &back));
     assert_int_equal(back->stop, ICD_STOP_REPEATS);
     assert_int_equal(back->mode, ICD_MEASURE_COLD);
+    assert_int_equal(back->clock.interrupted, 5);
     assert_string_equal(back->clock.governor, "performance");
     assert_string_equal(back->clock.boost, "off");
     assert_string_equal(back->clock.pinned, "0,1");
