@@ -28,7 +28,8 @@ typedef struct icd_pipeline_opts {
     int64_t warmup_iter;
     int32_t retries;      /**< of a stage that failed in a transient way */
     icd_strings ablation; /**< arms beside the usual: identity, metis, true-axes,
-                               block-tiles, block-quality */
+                               transform-aware, block-tiles, block-quality, original */
+    int32_t iterations;   /**< transform -> W' -> permute at most so often */
 } icd_pipeline_opts;
 
 /** Section `model`. */

@@ -1,6 +1,6 @@
 /* The arms of a measurement. Most are the same model and masks under other orders and
    kernels; block and refill are models of their own. */
-#include "runtime/variant.h"
+#include "runtime/rounds.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,6 +22,7 @@ typedef enum arm_model {
     MODEL_LOOP,
     MODEL_BLOCK_TILES,
     MODEL_BLOCK_QUALITY,
+    MODEL_AWARE, /* pi0 knows the transform */
     MODEL_REFILL,
     MODEL_ORIGINAL /* neither S nor Q, in f32 */
 } arm_model;
@@ -47,6 +48,8 @@ static const arm_spec SPEC[] = {
     {"metis", "alternative", ICD_KERNEL_AUTO, ORDER_METIS, MODEL_LOOP, "metis"},
     {"true axes", "alternative", ICD_KERNEL_AUTO, ORDER_TRUE_AXES, MODEL_LOOP,
      "true-axes"},
+    {"transform-aware", "other model", ICD_KERNEL_AUTO, ORDER_NONE, MODEL_AWARE,
+     "transform-aware"},
     {"block tiles", "other model", ICD_KERNEL_AUTO, ORDER_NONE, MODEL_BLOCK_TILES,
      "block-tiles"},
     {"block quality", "other model", ICD_KERNEL_AUTO, ORDER_NONE, MODEL_BLOCK_QUALITY,
@@ -237,6 +240,14 @@ static icd_status make_variant(icd_job *job, const arm_spec *spec, icd_job_arm *
     } else if (spec->model == MODEL_ORIGINAL) {
         arm->dtype = ICD_RUN_F32;
         status = make_original(job, &arm->variant);
+    } else if (spec->model == MODEL_AWARE) {
+        status = icd_i_variant_aware(job, &arm->variant);
+        if (status == ICD_OK && !arm->variant) {
+            icd_i_warn(job->ctx, "transform-aware is linear here and left out: no masked "
+                                 "linear reads an axis whole that pi0 orders");
+            job->arms--;
+            return ICD_OK;
+        }
     } else if (spec->model == MODEL_BLOCK_QUALITY) {
         status = make_block_quality(job, &arm->variant);
     } else {
@@ -300,6 +311,23 @@ static void find_kv(icd_job *job)
     icd_i_warn(job->ctx, "transform.kv was not applied: %s", why);
 }
 
+/* The round before, as it is executed: its own model, its own layout. */
+static icd_status add_previous(icd_job *job)
+{
+    const icd_put_away *p = job->previous;
+    icd_job_arm *arm = &job->arm[job->arms];
+    if (!p) return ICD_OK;
+    *arm = (icd_job_arm){
+        .name = p->name, .role = "other model", .variant = p->variant, .borrowed = true};
+    for (int64_t i = 0; i < p->arms; i++)
+        if (p->arm[i].layout == icd_i_put_away_layout(p)) {
+            arm->dtype = p->arm[i].dtype;
+            arm->kv = p->arm[i].kv;
+        }
+    job->arms++;
+    return icd_i_layout_copy(job->ctx, icd_i_put_away_layout(p), &arm->layout);
+}
+
 icd_status icd_i_arms_make(icd_job *job)
 {
     bool iterative = has_local_orders(job), sparse = iterative;
@@ -310,6 +338,7 @@ icd_status icd_i_arms_make(icd_job *job)
         if (!wanted(job, &SPEC[i], iterative)) continue;
         if (!sparse && SPEC[i].order != ORDER_NONE && strcmp(SPEC[i].role, "candidate"))
             continue; /* nothing but K: other orders are linear again */
+        *arm = (icd_job_arm){0};
         arm->name = SPEC[i].name;
         arm->role = SPEC[i].role;
         arm->dtype = icd_i_run_dtype(&job->config->sparsity, &job->config->quant);
@@ -320,5 +349,5 @@ icd_status icd_i_arms_make(icd_job *job)
                                 : make_variant(job, &SPEC[i], arm);
         if (status != ICD_OK) return status;
     }
-    return ICD_OK;
+    return add_previous(job);
 }

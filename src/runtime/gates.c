@@ -10,20 +10,25 @@
 
 enum { LAYERS_NAMED = 3 };
 
-static icd_evidence *add(icd_job *job, icd_evidence e)
+/* What is known of arm b against arm a. */
+typedef struct pair {
+    icd_job *job;
+    const char *a, *b;
+    icd_evidence *evidence; /* [ICD_EVIDENCE_MAX] */
+    int64_t count;
+} pair;
+
+static void add(pair *p, icd_evidence e)
 {
-    icd_evidence *at = &job->evidence[job->evidences];
-    *at = e;
-    if (job->evidences + 1 < ICD_EVIDENCE_MAX) job->evidences++;
-    return at;
+    p->evidence[p->count] = e;
+    if (p->count + 1 < ICD_EVIDENCE_MAX) p->count++;
 }
 
-static void add_reading(icd_job *job, const char *name, const char *key, bool relative,
+static void add_reading(pair *p, const char *name, const char *key, bool relative,
                         bool more_is_better)
 {
-    icd_metric a = icd_i_reading(job, "linear", key),
-               b = icd_i_reading(job, "iterative", key);
-    add(job, icd_evidence_metrics(name, &a, &b, relative, more_is_better));
+    icd_metric a = icd_i_reading(p->job, p->a, key), b = icd_i_reading(p->job, p->b, key);
+    add(p, icd_evidence_metrics(name, &a, &b, relative, more_is_better));
 }
 
 /* Scores of one model per example; false where the list is missing or holds else. */
@@ -72,18 +77,19 @@ static void equal_outputs(const icd_job *job, icd_evidence *e)
                                 .reason = "outputs are equal to the last bit"};
 }
 
-static icd_status add_quality(icd_job *job)
+static icd_status add_quality(pair *p)
 {
     icd_status status = ICD_OK;
+    icd_job *job = p->job;
     json_t *root = NULL;
     icd_evidence e;
-    const char *path = icd_i_job_path(job, "quality.json");
+    const char *path = icd_i_round_path(job, "quality.json");
     if (!path) return ICD_ENOMEM;
     if (icd_i_file_exists(path)) ICD_TRY(icd_i_json_read(job->ctx, path, &root));
     const json_t *scores = json_object_get(root, "scores");
-    ICD_TRY(quality(job, scores, "linear", "iterative", &e));
-    equal_outputs(job, &e);
-    add(job, e);
+    ICD_TRY(quality(job, scores, p->a, p->b, &e));
+    if (!strcmp(p->a, "linear") && !strcmp(p->b, "iterative")) equal_outputs(job, &e);
+    add(p, e);
     ICD_TRY(quality(job, scores, "dense", "linear", &job->quality_vs_dense));
 done:
     json_decref(root);
@@ -125,29 +131,44 @@ static void make_gates(icd_job *job)
                                    g->quality_vs_dense_pp));
 }
 
+static icd_evidence no_latency(const char *why)
+{
+    return (icd_evidence){.name = "latency",
+                          .unit = "%",
+                          .change = NAN,
+                          .low = NAN,
+                          .high = NAN,
+                          .p = NAN,
+                          .p_holm = NAN,
+                          .reason = why};
+}
+
+icd_status icd_i_evidence_between(icd_job *job, const char *a, const char *b,
+                                  const icd_comparison *latency, bool trusted,
+                                  icd_evidence *out, int64_t *count)
+{
+    pair p = {job, a, b, out, 0};
+    icd_status status = icd_i_readings_read(job);
+    if (status != ICD_OK) return status;
+    if (latency && trusted)
+        add(&p, icd_evidence_latency(latency));
+    else
+        add(&p, no_latency(latency ? "the A/A control is outside +-1 %"
+                                   : "nothing was measured"));
+    add_reading(&p, "l2", "l2_hit_pct", false, true);
+    add_reading(&p, "dram", "dram_bytes", true, false);
+    add_reading(&p, "ept", "ept_j_per_tok", true, false);
+    status = add_quality(&p);
+    if (status == ICD_OK) icd_evidence_judge(out, p.count);
+    *count = p.count;
+    return status;
+}
+
 icd_status icd_i_judge(icd_job *job, const icd_comparison *latency)
 {
-    icd_status status = ICD_OK;
-    job->evidences = 0;
-    ICD_TRY(icd_i_readings_read(job));
-    if (latency)
-        add(job, icd_evidence_latency(latency));
-    else
-        add(job, (icd_evidence){.name = "latency",
-                                .unit = "%",
-                                .change = NAN,
-                                .low = NAN,
-                                .high = NAN,
-                                .p = NAN,
-                                .p_holm = NAN,
-                                .reason = "nothing was measured"});
-    add_reading(job, "l2", "l2_hit_pct", false, true);
-    add_reading(job, "dram", "dram_bytes", true, false);
-    add_reading(job, "ept", "ept_j_per_tok", true, false);
-    ICD_TRY(add_quality(job));
-    icd_evidence_judge(job->evidence, job->evidences);
-    make_gates(job);
-done:
+    icd_status status = icd_i_evidence_between(job, "linear", "iterative", latency, true,
+                                               job->evidence, &job->evidences);
+    if (status == ICD_OK) make_gates(job);
     return status;
 }
 

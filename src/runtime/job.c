@@ -1,5 +1,5 @@
 /* A run in progress: opening what every stage needs, and letting go of everything. */
-#include "runtime/variant.h"
+#include "runtime/rounds.h"
 
 #include "base/file.h"
 
@@ -56,10 +56,9 @@ static void release_linear(icd_ctx *ctx, icd_job_linear *l)
 {
     icd_i_free(ctx, l->x_sq);
     icd_i_free(ctx, l->x);
-    icd_quantized_free(ctx, l->quant);
 }
 
-static void release_axis(icd_ctx *ctx, icd_job_axis *a)
+void icd_i_job_axis_release(icd_ctx *ctx, icd_job_axis *a)
 {
     icd_i_free(ctx, a->name);
     icd_access_free(ctx, a->sets);
@@ -71,24 +70,17 @@ void icd_i_job_free(icd_job *job)
 {
     icd_ctx *ctx = job->ctx;
     const icd_linear *list = job->linears ? job->linear[0].linear : NULL;
-    for (int64_t i = 0; i < job->arms; i++) {
-        icd_i_layout_free(ctx, job->arm[i].layout);
-        icd_i_variant_free(job->arm[i].variant);
-    }
-    icd_samples_free(ctx, job->samples);
-    json_decref(job->readings);
-    json_decref(job->root_cause);
-    icd_perm_set_free(ctx, job->after);
+    icd_i_round_release(job);
+    icd_i_put_away_free(ctx, job->previous);
+    icd_i_rounds_free(ctx, job->rounds);
     icd_perm_set_free(ctx, job->before);
-    icd_i_layout_free(ctx, job->layout);
-    for (int64_t i = 0; i < job->axes; i++) release_axis(ctx, &job->axis[i]);
+    for (int64_t i = 0; i < job->axes; i++) icd_i_job_axis_release(ctx, &job->axis[i]);
     icd_i_free(ctx, job->axis);
     for (int64_t i = 0; job->linear && i < job->linears; i++)
         release_linear(ctx, &job->linear[i]);
     icd_i_free(ctx, job->linear);
     icd_mem_free(ctx, (void *)list);
     icd_i_input_release(ctx, &job->input);
-    icd_model_free(ctx, job->transformed);
     icd_model_free(ctx, job->permuted);
     icd_model_free(ctx, job->checkpoint);
     icd_i_rundir_close(ctx, job->dir);
@@ -106,7 +98,7 @@ int32_t icd_i_run_dtype(const icd_sparsity_opts *sparsity, const icd_quant_opts 
     return ICD_RUN_F32;
 }
 
-static const char *const DTYPE[] = {"f32", "int8", "bf16", "int4"};
+static const char *const DTYPE[] = {"f32", "int8", "bf16", "int4", "fp8"};
 
 const char *icd_i_run_dtype_name(int32_t dtype)
 {
@@ -115,7 +107,7 @@ const char *icd_i_run_dtype_name(int32_t dtype)
 
 int32_t icd_i_run_dtype_of(const char *name)
 {
-    for (int32_t i = ICD_RUN_INT4; name && i > ICD_RUN_F32; i--)
+    for (int32_t i = ICD_RUN_FP8; name && i > ICD_RUN_F32; i--)
         if (!strcmp(DTYPE[i], name)) return i;
     return ICD_RUN_F32;
 }

@@ -60,12 +60,14 @@ typedef struct icd_job_arm {
     const char *name, *role;
     icd_layout *layout;
     struct icd_variant *variant; /**< its own model; NULL: the loop's */
+    bool borrowed;               /**< the variant is that of the round before */
     int32_t dtype;               /**< icd_run_dtype of its linears */
     int32_t kv;                  /**< icd_arm_kv */
     icd_kv_effect kv_effect;     /**< where the job has `kv` */
 } icd_job_arm;
 
-enum { ICD_ARMS_MAX = 20, ICD_STAGES_MAX = 12, ICD_CHECKS_MAX = 24 };
+enum { ICD_ROUNDS_MAX = 16, ICD_ARMS_MAX = 24, ICD_CHECKS_MAX = 40 };
+enum { ICD_STAGES_MAX = 8 * ICD_ROUNDS_MAX };
 enum { ICD_EVIDENCE_MAX = 6, ICD_GATES_MAX = 6 };
 
 /** One equality that must hold. */
@@ -79,7 +81,12 @@ typedef struct icd_job_stage_record {
     const char *stage;
     double seconds;
     bool ok, cached;
+    int32_t round;
 } icd_job_stage_record;
+
+typedef struct icd_places icd_places;     /* variant.h */
+typedef struct icd_put_away icd_put_away; /* rounds.h */
+typedef struct icd_job_rounds icd_job_rounds;
 
 typedef struct icd_job {
     icd_ctx *ctx;
@@ -100,6 +107,11 @@ typedef struct icd_job {
     icd_layout *layout; /**< masks and weights after the transform, identity orders */
     icd_perm_set *before, *after;
     char tag[17];
+
+    int32_t round;      /**< of the iteration, from 1 */
+    icd_places *places; /**< the orders in which this round's transforms were chosen */
+    icd_put_away *previous; /**< the round before, as it was kept; NULL: none */
+    icd_job_rounds *rounds; /**< what every round came to; NULL: none has begun */
 
     bool kv; /**< K is applied: a cache is there, and it is read back */
     icd_transform_meta kv_meta; /**< K as applied to linear; type NULL: not wanted */
@@ -123,7 +135,7 @@ typedef struct icd_job {
 
     icd_outcome outcome;
     char cause[512];
-    char verdict[3][384];
+    char verdict[3][640];
 } icd_job;
 
 /** Opens model and input of a job without a loop; `config` is changed and must outlive
@@ -140,6 +152,13 @@ void icd_i_job_roll_back(icd_job *job, const char *fmt, ...) ICD_PRINTF(2, 3);
 
 /** A path in the run directory. */
 const char *icd_i_job_path(icd_job *job, const char *name);
+/** Whether there may be more than one round, each with a folder of its own. */
+bool icd_i_job_iterates(const icd_job *job);
+/** A name of this round's as seen from the run directory: "rounds/2/NAME", or NAME where
+ * there is only one. Lives as long as the job; NULL: memory is short. */
+const char *icd_i_round_name(icd_job *job, const char *name);
+/** The path of that. */
+const char *icd_i_round_path(icd_job *job, const char *name);
 
 /* The stages. Each either computes its result and writes its artifacts, or (load) reads
  * them. */
@@ -193,6 +212,8 @@ icd_status icd_i_arm_runner(icd_job *job, const icd_model *model,
                             const icd_layout *layout, int32_t dtype, int32_t kv,
                             icd_kv_effect *effect, icd_transform_meta *meta,
                             icd_runner **out);
+
+void icd_i_job_axis_release(icd_ctx *ctx, icd_job_axis *axis);
 
 /** Solves one axis: cache, reuse_perm, solver; fills perm, stats, cached. */
 icd_status icd_i_axis_solve(icd_job *job, icd_job_axis *axis, const char *method);

@@ -36,6 +36,24 @@ typedef struct icd_prediction {
  * following the live granules wholly and not at all: that is then the interval. */
 icd_status icd_i_predict(icd_job *job, icd_prediction *out);
 
+/** The same of any two arms. */
+icd_status icd_i_predict_between(icd_job *job, const icd_job_arm *a, const icd_job_arm *b,
+                                 icd_prediction *out);
+
+/**
+ * Evidence of every metric of arm b against arm a, judged together.
+ * @param trusted [in]  false: the control failed, no latency decides
+ * @param out     [out] [ICD_EVIDENCE_MAX]
+ */
+icd_status icd_i_evidence_between(icd_job *job, const char *a, const char *b,
+                                  const icd_comparison *latency, bool trusted,
+                                  icd_evidence *out, int64_t *count);
+
+/** Judges pi1 against pi0 by the samples at hand, as the verdict will.
+ * @param trusted [out] the A/A control lies inside +-1 %
+ * @param holds   [out] it would be kept; true where there is no pi1 */
+icd_status icd_i_pi1_holds(icd_job *job, bool *trusted, bool *holds);
+
 /** The lines of an ending without samples: what is expected, and whether to bother. */
 icd_status icd_i_verdict_untimed(icd_job *job);
 

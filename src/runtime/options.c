@@ -17,11 +17,15 @@ static const icd_option PIPELINE[] = {
      1e6, NULL, "steps", "steps of every arm before the first sample"},
     {"retries", offsetof(icd_pipeline_opts, retries), ICD_OPTION_INT, "1", 0, 10, NULL,
      NULL, "retries of a stage that failed in a transient way"},
+    {"iterations", offsetof(icd_pipeline_opts, iterations), ICD_OPTION_INT, "1", 1, 16,
+     NULL, "rounds",
+     "transform -> W' -> permute at most so often; ends where the gain's interval "
+     "includes zero or nothing changes (docs/iterations.md)"},
     {"ablation", offsetof(icd_pipeline_opts, ablation), ICD_OPTION_LIST, NULL, 0, 0,
-     "identity|metis|true-axes|block-tiles|block-quality|original", NULL,
+     "identity|metis|true-axes|transform-aware|block-tiles|block-quality|original", NULL,
      "arms beside the usual: columns as in the checkpoint, METIS on W', only orders that "
-     "a "
-     "true axis carries, block masks with as many live tiles or as much saliency kept, "
+     "a true axis carries, pi0 solved on the masks that the transform would make, block "
+     "masks with as many live tiles or as much saliency kept, "
      "the f32 model without S and Q"},
 };
 

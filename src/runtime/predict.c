@@ -39,12 +39,17 @@ static const char *advise(double low, double high)
 
 icd_status icd_i_predict(icd_job *job, icd_prediction *out)
 {
+    return icd_i_predict_between(job, icd_i_arm_find(job, "linear"),
+                                 icd_i_arm_find(job, "iterative"), out);
+}
+
+icd_status icd_i_predict_between(icd_job *job, const icd_job_arm *linear,
+                                 const icd_job_arm *iterative, icd_prediction *out)
+{
     icd_status status = ICD_OK;
     icd_arm_cost a, b;
     icd_cost_model model;
     const char *path = job->config->measure.cost_model;
-    const icd_job_arm *linear = icd_i_arm_find(job, "linear"),
-                      *iterative = icd_i_arm_find(job, "iterative");
     *out = (icd_prediction){NAN, NAN, NAN, NAN, NAN, ""};
     if (!linear || !iterative) return ICD_OK;
     ICD_TRY(icd_i_arm_cost(job, linear->layout, &a));

@@ -8,7 +8,7 @@
 
 icd_status icd_i_readings_read(icd_job *job)
 {
-    const char *path = icd_i_job_path(job, "meters.json");
+    const char *path = icd_i_round_path(job, "meters.json");
     if (!path) return ICD_ENOMEM;
     if (job->readings || !icd_i_file_exists(path)) return ICD_OK;
     return icd_i_json_read(job->ctx, path, &job->readings);

@@ -1,7 +1,7 @@
 /* The orchestrator: stages in order, events, retries, state for resume, rollback, and
    always a report. */
 #include "runtime/job.h"
-#include "runtime/judgement.h"
+#include "runtime/rounds.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -32,7 +32,14 @@ static const stage STAGE[] = {
     {"quality", NULL, icd_i_stage_quality, NULL},
     {"measure", "MEASURED", icd_i_stage_measure, icd_i_stage_measure_load},
 };
-enum { STAGES = sizeof STAGE / sizeof STAGE[0], MEASURE = STAGES - 1, REPERMUTED = 5 };
+enum { STAGES = sizeof STAGE / sizeof STAGE[0], MEASURE = STAGES - 1 };
+enum { ROUND = 3, REPERMUTED = 5, OF_ROUND = STAGES - ROUND };
+
+/* The stages of all rounds in one count, which is what state.json holds. */
+static int steps_before(const icd_job *job, int i)
+{
+    return i < ROUND ? i : i + (job->round - 1) * OF_ROUND;
+}
 
 static void reach(icd_job *job, const char *state)
 {
@@ -55,6 +62,8 @@ static json_t *counters(const icd_job *job, const char *name, bool cached)
                             json_pack("{s:f,s:f,s:f}", "C", a->stats.score.C, "Q",
                                       a->stats.score.Q, "T", a->stats.score.T));
     }
+    if (icd_i_job_iterates(job) && job->round > 0)
+        json_object_set_new(meta, "round", json_integer(job->round));
     if (job->samples && !strcmp(name, "measure"))
         json_object_set_new(meta, "blocks", json_integer(job->samples->blocks));
     return meta;
@@ -76,7 +85,7 @@ static void emit(icd_job *job, const char *name, double from, icd_status status,
     icd_i_emit(job->ctx, &event);
     if (job->records < ICD_STAGES_MAX)
         job->record[job->records++] = (icd_job_stage_record){
-            name, event.t_end - event.t_start, status == ICD_OK, cached};
+            name, event.t_end - event.t_start, status == ICD_OK, cached, job->round};
     free(text);
     json_decref(meta);
 }
@@ -97,8 +106,8 @@ static icd_status run_once(icd_job *job, int i, bool load)
 
 static icd_status run_with_retries(icd_job *job, int i)
 {
-    bool load =
-        i < job->state.stage && STAGE[i].load && !(i == MEASURE && job->opts.no_measure);
+    bool load = steps_before(job, i) < job->state.stage && STAGE[i].load &&
+                !(i == MEASURE && job->opts.no_measure);
     icd_status status = run_once(job, i, load);
     for (int32_t k = 0; k < job->config->pipeline.retries && is_transient(status); k++) {
         struct timespec wait = {k < 4 ? 1 << k : 8, 0};
@@ -125,18 +134,45 @@ static icd_status save_state(icd_job *job, int done)
     return icd_i_rundir_write_state(job->ctx, job->dir, &job->state);
 }
 
-static icd_status run_stages(icd_job *job)
+static icd_status run_stage(icd_job *job, int i)
 {
-    for (int i = 0; i <= last_stage(job); i++) {
-        icd_status status = icd_i_check_cancel(job->ctx);
-        if (status == ICD_OK) status = run_with_retries(job, i);
-        if (status == ICD_OK) status = save_state(job, i + 1);
-        if (status != ICD_OK) return status;
+    icd_status status = icd_i_check_cancel(job->ctx);
+    if (status == ICD_OK) status = run_with_retries(job, i);
+    if (status == ICD_OK) status = save_state(job, steps_before(job, i) + 1);
+    return status;
+}
+
+/* Stages of one round; it is over early where nothing changed, or where a permuted model
+   does not equal itself: there is nothing to time. */
+static icd_status run_round(icd_job *job)
+{
+    for (int i = ROUND; i <= last_stage(job); i++) {
+        icd_status status = run_stage(job, i);
+        if (status != ICD_OK || !icd_i_round_alive(job)) return status;
         reach(job, STAGE[i].state);
-        if (job->outcome == ICD_OUTCOME_ROLLED_BACK)
-            return ICD_OK; /* not equal: nothing to time */
+        if (job->outcome == ICD_OUTCOME_ROLLED_BACK) return ICD_OK;
     }
     return ICD_OK;
+}
+
+static icd_status run_stages(icd_job *job)
+{
+    icd_status status = ICD_OK;
+    for (int i = 0; i < ROUND && i <= last_stage(job); i++) {
+        ICD_TRY(run_stage(job, i));
+        reach(job, STAGE[i].state);
+    }
+    for (bool more = true; more;) {
+        ICD_TRY(icd_i_round_begin(job));
+        int32_t number = job->round;
+        status = run_round(job);
+        if (status != ICD_ECANCELLED && status != ICD_ENOMEM)
+            status = icd_i_round_end(job, status, &more);
+        if (status != ICD_OK) return status;
+        if (job->round < number) reach(job, "ROLLBACK");
+    }
+done:
+    return status;
 }
 
 /* pi0 where it exists, else nothing was ever changed: an empty set. */
@@ -172,6 +208,7 @@ static icd_status finish(icd_job *job, icd_status status)
     if (job->outcome == ICD_OUTCOME_ROLLED_BACK) reach(job, "ROLLBACK");
     reach(job, "REPORTED");
     double from = icd_i_ctx_now(job->ctx);
+    if (status == ICD_OK) status = icd_i_round_publish(job);
     if (status == ICD_OK) status = write_active(job);
     if (status == ICD_OK) status = icd_i_metrics_write(job);
     if (status == ICD_OK)

@@ -77,27 +77,72 @@ done:
     return status;
 }
 
-/* What an arm must equal: linear; a model of its own its dense, unpermuted self. */
-static icd_status reference(icd_job *job, const icd_job_arm *arm, const float *linear,
-                            int32_t dtype, float **own, const float **expected)
+/* The layout without orders, dense. Small weights are the same numbers without their
+   promise of N:M; scales of a reordered group alone keep what belongs together. */
+static icd_status make_plain(icd_job *job, const icd_layout *layout, icd_quantized *q,
+                             icd_layout **out)
+{
+    icd_status status = icd_i_layout_copy(job->ctx, layout, out);
+    for (int64_t i = 0; status == ICD_OK && i < layout->count; i++) {
+        icd_layout_entry *e = &(*out)->entry[i];
+        e->kernel = ICD_KERNEL_DENSE;
+        if (e->quant) {
+            q[i] = *e->quant;
+            q[i].n = q[i].m = 0;
+            e->quant = &q[i];
+        }
+        if (e->quant && e->quant->order && e->quant->group > 0) continue;
+        icd_perm_free(job->ctx, e->order);
+        e->order = NULL;
+    }
+    return status;
+}
+
+/* A model dense and without local orders: what every order of it must equal. */
+static icd_status infer_plain(icd_job *job, const icd_model *model,
+                              const icd_job_arm *arm, float **own)
 {
     icd_status status = ICD_OK;
     icd_layout *plain = NULL;
+    icd_quantized *q = NULL;
     int64_t tokens, width;
+    ICD_TRY(ICD_ALLOC(job->ctx, arm->layout->count, &q));
+    ICD_TRY(make_plain(job, arm->layout, q, &plain));
+    status = infer(job, model, plain, arm->dtype, arm->kv, NULL, own, &tokens, &width);
+done:
+    icd_i_layout_free(job->ctx, plain);
+    icd_i_free(job->ctx, q);
+    return status;
+}
+
+/* A model whose pi0 is another one: its f32 weights against the checkpoint. */
+static icd_status check_source(icd_job *job, const icd_job_arm *arm, const float *dense)
+{
+    float *permuted = NULL;
+    int64_t tokens = 0, width = 0;
+    icd_job_check check = {.bound = BOUND_F32, .min_cosine = COSINE_INT8};
+    icd_status status = infer(job, arm->variant->source, NULL, ICD_RUN_F32,
+                              ICD_ARM_KV_FULL, NULL, &permuted, &tokens, &width);
+    snprintf(check.what, sizeof check.what, "pi0 of %s against the checkpoint, f32",
+             arm->name);
+    if (status == ICD_OK) {
+        icd_i_difference(dense, permuted, tokens, width, &check.max_rel, &check.cosine);
+        record(job, check);
+    }
+    icd_i_free(job->ctx, permuted);
+    return status;
+}
+
+/* What an arm must equal: linear; a model of its own its dense, unpermuted self. */
+static icd_status reference(icd_job *job, const icd_job_arm *arm, const float *linear,
+                            float **own, const float **expected)
+{
+    icd_status status = ICD_OK;
     *own = NULL;
     *expected = linear;
     if (!arm->variant) return ICD_OK;
-    ICD_TRY(icd_i_layout_copy(job->ctx, arm->layout, &plain));
-    for (int64_t i = 0; i < plain->count; i++) {
-        icd_perm_free(job->ctx, plain->entry[i].order);
-        plain->entry[i].order = NULL;
-        plain->entry[i].kernel = ICD_KERNEL_DENSE;
-    }
-    ICD_TRY(infer(job, arm->variant->model, plain, dtype, arm->kv, NULL, own, &tokens,
-                  &width));
+    status = infer_plain(job, arm->variant->model, arm, own);
     *expected = *own;
-done:
-    icd_i_layout_free(job->ctx, plain);
     return status;
 }
 
@@ -120,7 +165,7 @@ static icd_status check_arm(icd_job *job, icd_job_arm *arm, const float *linear)
     snprintf(check.what, sizeof check.what, "%s against %s, %s", arm->name,
              arm->variant ? "its own unpermuted self" : "linear",
              icd_i_run_dtype_name(dtype));
-    ICD_TRY(reference(job, arm, linear, dtype, &own, &expected));
+    ICD_TRY(reference(job, arm, linear, &own, &expected));
     ICD_TRY(
         infer(job, model, arm->layout, dtype, arm->kv, arm, &hidden, &tokens, &width));
     if (arm->kv == job->arm[0].kv || arm->kv == ICD_ARM_KV_COMPACT || arm->variant) {
@@ -134,7 +179,7 @@ done:
 }
 
 /* Same weights, same masks, so the same numbers. */
-static icd_status check_arms(icd_job *job, const float *linear)
+static icd_status check_arms(icd_job *job, const float *dense, const float *linear)
 {
     for (int64_t i = 1; i < job->arms; i++) {
         if (!strcmp(job->arm[i].name, "linear A/A")) {
@@ -143,9 +188,38 @@ static icd_status check_arms(icd_job *job, const float *linear)
         }
         icd_i_progress(job->ctx, "check", i, job->arms);
         icd_status status = check_arm(job, &job->arm[i], linear);
+        if (status == ICD_OK && job->arm[i].variant && job->arm[i].variant->source)
+            status = check_source(job, &job->arm[i], dense);
         if (status != ICD_OK) return status;
     }
     return ICD_OK;
+}
+
+static bool has_orders(const icd_layout *layout)
+{
+    for (int64_t i = 0; i < layout->count; i++)
+        if (layout->entry[i].order) return true;
+    return false;
+}
+
+/* Where the transform brought orders of its own (N:M, tiles, scales), linear is permuted,
+   too. */
+static icd_status check_linear(icd_job *job, const float *linear, int64_t tokens,
+                               int64_t width)
+{
+    float *own = NULL;
+    const icd_job_arm *arm = &job->arm[0];
+    icd_job_check check = {.bound = bound_of(job, arm->dtype), .min_cosine = COSINE_INT8};
+    if (!has_orders(arm->layout)) return ICD_OK;
+    icd_status status = infer_plain(job, job->transformed, arm, &own);
+    snprintf(check.what, sizeof check.what, "linear against its own unpermuted self, %s",
+             icd_i_run_dtype_name(arm->dtype));
+    if (status == ICD_OK) {
+        icd_i_difference(own, linear, tokens, width, &check.max_rel, &check.cosine);
+        record(job, check);
+    }
+    icd_i_free(job->ctx, own);
+    return status;
 }
 
 icd_status icd_i_stage_check(icd_job *job)
@@ -159,7 +233,8 @@ icd_status icd_i_stage_check(icd_job *job)
     ICD_TRY(infer(job, job->transformed, job->arm[0].layout, job->arm[0].dtype,
                   job->arm[0].kv, &job->arm[0], &linear, &tokens, &width));
     icd_i_difference(dense, linear, tokens, width, &max_rel, &job->cosine_vs_dense);
-    ICD_TRY(check_arms(job, linear));
+    ICD_TRY(check_linear(job, linear, tokens, width));
+    ICD_TRY(check_arms(job, dense, linear));
 done:
     icd_i_free(job->ctx, dense);
     icd_i_free(job->ctx, linear);

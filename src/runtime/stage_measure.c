@@ -56,7 +56,7 @@ static json_t *arm_json(const icd_job_arm *arm)
 
 static icd_status write_arms(icd_job *job)
 {
-    const char *path = icd_i_job_path(job, "arms.json");
+    const char *path = icd_i_round_path(job, "arms.json");
     json_t *list = json_array();
     if (!path || !list) return ICD_ENOMEM;
     for (int64_t i = 0; i < job->arms; i++)
@@ -70,7 +70,7 @@ static icd_status write_arms(icd_job *job)
 /* input.npz: the batch that is timed. */
 static icd_status write_input(icd_job *job)
 {
-    const char *path = icd_i_job_path(job, "input.npz");
+    const char *path = icd_i_round_path(job, "input.npz");
     icd_batch b = icd_i_input_batch(&job->input, 0);
     if (!path) return ICD_ENOMEM;
     icd_npz_member ids = {"ids", 'i', 4, 2, {b.batch, b.seq}, b.ids};
@@ -81,8 +81,26 @@ static icd_status write_input(icd_job *job)
                  : icd_i_npz_write(job->ctx, path, &rows, 1);
 }
 
-/* masks.npz, masks.NAME.npz: what may be skipped, and the rows of a block of every mask.
- */
+/* "order.LINEAR", living as long as the job: where scales belong to neighbours in another
+   order than that of the columns. */
+static icd_status order_member(icd_job *job, const icd_layout_entry *e,
+                               icd_npz_member *out)
+{
+    char name[512];
+    snprintf(name, sizeof name, "order.%s", e->linear);
+    const char *path = icd_i_rundir_path(job->ctx, job->dir, name);
+    if (!path) return ICD_ENOMEM;
+    *out = (icd_npz_member){path + strlen(icd_i_rundir_root(job->dir)) + 1,
+                            'i',
+                            4,
+                            1,
+                            {e->cols},
+                            e->quant->order};
+    return ICD_OK;
+}
+
+/* masks.npz, masks.NAME.npz: what may be skipped, and the rows of a block of every mask;
+   the orders of scales. */
 static icd_status write_masks(icd_job *job, const icd_layout *layout, const char *folder)
 {
     icd_status status = ICD_OK;
@@ -91,12 +109,13 @@ static icd_status write_masks(icd_job *job, const icd_layout *layout, const char
     int32_t count = 1;
     char name[96];
     snprintf(name, sizeof name, "masks%s.npz", folder + strlen("model"));
-    const char *path = icd_i_job_path(job, name);
+    const char *path = icd_i_round_path(job, name);
     if (!path) return ICD_ENOMEM;
-    ICD_TRY(ICD_ALLOC(job->ctx, layout->count + 1, &member));
+    ICD_TRY(ICD_ALLOC(job->ctx, 2 * layout->count + 1, &member));
     ICD_TRY(ICD_ALLOC(job->ctx, layout->count, &vector));
     for (int64_t i = 0; i < layout->count; i++) {
         const icd_layout_entry *e = &layout->entry[i];
+        if (e->quant && e->quant->order) ICD_TRY(order_member(job, e, &member[count++]));
         if (!e->mask) continue;
         vector[i] = e->mask->vector;
         member[count++] = (icd_npz_member){
@@ -120,7 +139,7 @@ static icd_status write_models(icd_job *job)
         if (!v) continue;
         model_folder(&job->arm[i], folder);
         status = write_masks(job, v->layout, folder);
-        const char *path = icd_i_job_path(job, folder);
+        const char *path = icd_i_round_path(job, folder);
         if (status == ICD_OK && path)
             status = icd_model_write(job->ctx, v->model, icd_model_path(job->checkpoint),
                                      path);
@@ -162,7 +181,7 @@ static icd_status wait_worker(icd_job *job, pid_t pid)
                       WEXITSTATUS(state));
 }
 
-static icd_status run_worker(icd_job *job)
+static icd_status run_worker(icd_job *job, const char *root)
 {
     const char *argv[WORKER_ARGS_MAX + 4] = {0};
     char threads[16];
@@ -174,7 +193,7 @@ static icd_status run_worker(icd_job *job)
         argv[n++] = "--threads";
         argv[n++] = threads;
     }
-    argv[n] = icd_i_rundir_root(job->dir);
+    argv[n] = root;
     int err = posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ);
     if (err)
         return icd_i_fail_errno(job->ctx, ICD_EMEASURE, argv[0], err,
@@ -184,7 +203,7 @@ static icd_status run_worker(icd_job *job)
 
 icd_status icd_i_stage_measure_load(icd_job *job)
 {
-    const char *path = icd_i_job_path(job, "samples.csv");
+    const char *path = icd_i_round_path(job, "samples.csv");
     if (!path) return ICD_ENOMEM;
     icd_status status = icd_samples_read(job->ctx, path, &job->samples);
     for (int64_t i = 0; status == ICD_OK && i < job->arms; i++)
@@ -197,15 +216,22 @@ icd_status icd_i_stage_measure_load(icd_job *job)
 icd_status icd_i_stage_measure(icd_job *job)
 {
     icd_status status = ICD_OK;
-    ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, "samples.csv"));
-    ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, "meters.json"));
+    static const char *const STALE[] = {"samples.csv", "meters.json"};
+    const char *root = icd_i_job_iterates(job) ? icd_i_round_path(job, ".")
+                                               : icd_i_rundir_root(job->dir);
+    if (!root) return ICD_ENOMEM;
+    for (size_t i = 0; i < sizeof STALE / sizeof *STALE; i++) {
+        const char *name = icd_i_round_name(job, STALE[i]);
+        if (!name) return ICD_ENOMEM;
+        ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, name));
+    }
     ICD_TRY(write_arms(job));
     ICD_TRY(write_input(job));
     ICD_TRY(write_models(job));
     if (job->opts.worker)
-        ICD_TRY(run_worker(job));
+        ICD_TRY(run_worker(job, root));
     else
-        ICD_TRY(icd_measure_run(job->ctx, icd_i_rundir_root(job->dir), NULL));
+        ICD_TRY(icd_measure_run(job->ctx, root, NULL));
     icd_samples_free(job->ctx, job->samples);
     job->samples = NULL;
     ICD_TRY(icd_i_stage_measure_load(job));

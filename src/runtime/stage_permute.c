@@ -6,6 +6,7 @@
 
 #include <icd/graph.h>
 
+#include <stdio.h>
 #include <string.h>
 
 /* pi0 is solved before any transform, for f32 weights: one 64-byte line is 16 of them. */
@@ -17,9 +18,16 @@ static icd_status write_w(icd_job *job, const icd_job_axis *axis,
     icd_status status = ICD_OK;
     const char *path = NULL;
     const char *name = axis->local ? "W_after.csr.npz" : "W.csr.npz";
+    char folder[512];
+    if (axis->local) {
+        snprintf(folder, sizeof folder, "axes/%s", axis->name);
+        const char *own = icd_i_round_name(job, folder);
+        if (!own) return ICD_ENOMEM;
+        ICD_TRY(icd_i_rundir_folder_path(job->ctx, job->dir, own, name, &path));
+        return icd_csr_write(job->ctx, axis->w, path);
+    }
     ICD_TRY(icd_i_rundir_axis_path(job->ctx, job->dir, axis->name, name, &path));
     ICD_TRY(icd_csr_write(job->ctx, axis->w, path));
-    if (axis->local) return ICD_OK;
     ICD_TRY(icd_i_rundir_axis_path(job->ctx, job->dir, axis->name, "W.meta.json", &path));
     ICD_TRY(icd_csr_write_meta(job->ctx, axis->w, meta, path));
 done:

@@ -361,7 +361,7 @@ static json_t *list_json(const double *x, int64_t n)
 static icd_status write_scores(const panel *p)
 {
     json_t *scores = json_object(), *means = json_object(), *perplexity = json_object();
-    const char *path = icd_i_job_path(p->job, "quality.json");
+    const char *path = icd_i_round_path(p->job, "quality.json");
     int64_t n = p->examples.count;
     if (!path) return ICD_ENOMEM;
     for (int64_t i = 0; i < p->models; i++) {
@@ -408,7 +408,7 @@ done:
 static bool brought(icd_job *job)
 {
     json_t *root = NULL;
-    const char *path = icd_i_job_path(job, "quality.json");
+    const char *path = icd_i_round_path(job, "quality.json");
     bool theirs = path && icd_i_file_exists(path) &&
                   icd_i_json_read(job->ctx, path, &root) == ICD_OK &&
                   json_object_get(root, "scores") && !json_object_get(root, "version");

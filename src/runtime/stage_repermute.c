@@ -1,6 +1,6 @@
 /* repermute: W' from the transformed model, and pi1 as a local order for every group of
  * linears. */
-#include "runtime/job.h"
+#include "runtime/rounds.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -173,6 +173,28 @@ static icd_status take_stored(icd_job *job, const icd_perm_set *stored,
     return icd_score_perm(job->ctx, &problem, axis->perm, &opts, &axis->stats.score);
 }
 
+/* Masks that were not made anew keep their order: W' is the same. */
+static icd_status take_standing(icd_job *job, const icd_linear *linear,
+                                icd_job_axis *axis)
+{
+    icd_status status = ICD_OK;
+    icd_perm *identity = NULL;
+    icd_problem problem = {.w = axis->w, .sets = axis->sets};
+    icd_solver_opts opts = job->config->solver;
+    ICD_TRY(icd_i_round_standing(job, linear, &axis->perm));
+    if (!axis->perm) return ICD_OK;
+    opts.granule = axis->granule;
+    axis->cached = true;
+    snprintf(axis->stats.method, sizeof axis->stats.method, "round before");
+    ICD_TRY(icd_perm_identity(job->ctx, axis->perm->n, axis->perm->from, &identity));
+    ICD_TRY(icd_score_perm(job->ctx, &problem, axis->perm, &opts, &axis->stats.score));
+    ICD_TRY(icd_score_perm(job->ctx, &problem, identity, &opts, &axis->stats.start));
+    axis->stats.moved = icd_perm_moved(axis->perm, identity);
+done:
+    icd_perm_free(job->ctx, identity);
+    return status;
+}
+
 static icd_status repermute(icd_job *job, const icd_perm_set *stored)
 {
     icd_status status = ICD_OK;
@@ -185,7 +207,8 @@ static icd_status repermute(icd_job *job, const icd_perm_set *stored)
         ICD_TRY(add_group(job, linear, &axis));
         if (!axis) continue;
         ICD_TRY(take_stored(job, stored, linear, axis, &taken));
-        if (!taken) ICD_TRY(solve_group(job, axis));
+        if (!taken) ICD_TRY(take_standing(job, linear, axis));
+        if (!axis->perm) ICD_TRY(solve_group(job, axis));
         ICD_TRY(store_group(job, linear, axis));
     }
 done:
@@ -196,7 +219,7 @@ icd_status icd_i_stage_repermute(icd_job *job)
 {
     icd_status status = ICD_OK;
     icd_perm_set *given = NULL;
-    const char *path = icd_i_job_path(job, "perm_after.json");
+    const char *path = icd_i_round_path(job, "perm_after.json");
     if (!path) return ICD_ENOMEM;
     if (job->opts.reuse_perm)
         ICD_TRY(icd_perm_set_read(job->ctx, job->opts.reuse_perm, &given));
@@ -210,7 +233,7 @@ done:
 icd_status icd_i_stage_repermute_load(icd_job *job)
 {
     icd_perm_set *stored = NULL;
-    const char *path = icd_i_job_path(job, "perm_after.json");
+    const char *path = icd_i_round_path(job, "perm_after.json");
     if (!path) return ICD_ENOMEM;
     icd_status status = icd_perm_set_read(job->ctx, path, &stored);
     if (status == ICD_OK) status = repermute(job, stored);

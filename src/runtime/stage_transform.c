@@ -1,6 +1,6 @@
 /* transform: S and Q on every linear of the permuted model. A transform that cannot be
    applied is a no-op with its reason; the run goes on. */
-#include "runtime/variant.h"
+#include "runtime/rounds.h"
 
 #include "base/file.h"
 
@@ -59,8 +59,7 @@ icd_status icd_i_transform_meta_write(icd_job *job, const char *path)
     return status;
 }
 
-/* The loop's own variant becomes the job's: its metadata, weights, layout and model. */
-static void take(icd_job *job, icd_variant *v)
+void icd_i_variant_take(icd_job *job, icd_variant *v)
 {
     for (int64_t i = 0; i < job->linears; i++) {
         job->linear[i].s = v->s[i];
@@ -78,13 +77,21 @@ icd_status icd_i_stage_transform(icd_job *job)
 {
     icd_status status = ICD_OK;
     icd_variant *v = NULL;
-    const char *path = icd_i_job_path(job, "model");
+    const char *path = icd_i_round_path(job, "model");
     if (!path) return ICD_ENOMEM;
     icd_i_out_sweep(path); /* what a killed run left half-written */
-    ICD_TRY(icd_i_variant_anneal(job, &job->config->sparsity));
-    ICD_TRY(icd_i_variant_make(job, &job->config->sparsity, &job->config->quant, &v));
-    take(job, v);
-    ICD_TRY(icd_i_transform_meta_write(job, icd_i_job_path(job, "transform_meta.json")));
+    if (job->round > 1) {
+        ICD_TRY(icd_i_round_redo(job, &v));
+        if (!v) goto done; /* nothing is less: the round is over */
+        icd_i_variant_take(job, v);
+    } else {
+        ICD_TRY(icd_i_variant_anneal(job, &job->config->sparsity));
+        ICD_TRY(icd_i_variant_make(job, &job->config->sparsity, &job->config->quant, &v));
+        icd_i_variant_take(job, v);
+        ICD_TRY(icd_i_places_of(job, job->layout, &job->places));
+    }
+    ICD_TRY(
+        icd_i_transform_meta_write(job, icd_i_round_path(job, "transform_meta.json")));
     if (!job->opts.dry_run)
         ICD_TRY(icd_model_write(job->ctx, job->transformed,
                                 icd_model_path(job->checkpoint), path));

@@ -1,111 +1,17 @@
 #include "runtime/variant.h"
 
-#include <icd/nm.h>
+#include "runtime/subject.h"
 
 #include <string.h>
 
-/* A linear as the transforms see it: weights and calibration in the order of the permuted
- * model. */
-typedef struct subject {
-    icd_matrix w;
-    icd_calibration cal;
-    float *weights, *x;
-    double *x_sq;
-} subject;
+/* What is done to every linear, and where. */
+typedef struct icd_transforms {
+    const icd_sparsity_opts *s;
+    const icd_quant_opts *q;
+    const icd_places *places; /* NULL: each group finds its own */
+} icd_transforms;
 
-static void release_subject(icd_ctx *ctx, subject *s)
-{
-    icd_mem_free(ctx, s->weights);
-    icd_i_free(ctx, s->x);
-    icd_i_free(ctx, s->x_sq);
-    *s = (subject){0};
-}
-
-/* x_sq and x were taken in the checkpoint's order. */
-static icd_status open_subject(icd_job *job, const icd_job_linear *l, subject *out)
-{
-    icd_status status = ICD_OK;
-    const icd_perm *order = icd_model_order(job->permuted, l->linear->in_axis);
-    int64_t n = l->linear->cols;
-    bool moved = order && order->n == n;
-    *out = (subject){0};
-    ICD_TRY(
-        icd_model_tensor_f32(job->ctx, job->permuted, l->linear->tensor, &out->weights));
-    out->w = (icd_matrix){l->linear->name, out->weights, l->linear->rows, n};
-    if (!l->x_sq) return ICD_OK; /* no input: magnitudes alone */
-    ICD_TRY(ICD_ALLOC(job->ctx, n, &out->x_sq));
-    ICD_TRY(ICD_ALLOC(job->ctx, l->x_rows * n, &out->x));
-    for (int64_t c = 0; c < n; c++) {
-        int64_t from = moved ? order->old_of_new[c] : c;
-        out->x_sq[c] = l->x_sq[from];
-        for (int64_t r = 0; r < l->x_rows; r++) out->x[r * n + c] = l->x[r * n + from];
-    }
-    out->cal = (icd_calibration){out->x_sq, out->x, l->x_rows};
-    return ICD_OK;
-done:
-    release_subject(job->ctx, out);
-    return status;
-}
-
-static uint64_t input_frame(const icd_job *job, const icd_linear *linear)
-{
-    return icd_model_axis(job->permuted, linear->in_axis)
-               ? icd_model_frame(job->permuted, linear->in_axis)
-               : ICD_FRAME_CHECKPOINT;
-}
-
-/* Linears i .. end - 1 read one input. */
-static int64_t group_end(const icd_job *job, int64_t i)
-{
-    int64_t end = i + 1;
-    while (end < job->linears &&
-           !strcmp(job->linear[end].linear->group, job->linear[i].linear->group))
-        end++;
-    return end;
-}
-
-/* Saliency of all rows that read one input, one matrix below the other. */
-static icd_status stack(icd_job *job, const subject *s, int64_t count,
-                        const icd_sparsity_opts *opts, float **out, int64_t *rows)
-{
-    icd_status status = ICD_OK;
-    int64_t cols = s[0].w.cols;
-    *rows = 0;
-    for (int64_t i = 0; i < count; i++) *rows += s[i].w.rows;
-    ICD_TRY(ICD_ALLOC(job->ctx, *rows * cols, out));
-    for (int64_t i = 0, at = 0; i < count; at += s[i++].w.rows)
-        ICD_TRY(
-            icd_sparsity_saliency(job->ctx, &s[i].w, &s[i].cal, opts, *out + at * cols));
-done:
-    return status;
-}
-
-/* N:M: the search keeps what the kernels multiply, so it runs on |w| s, not on squares.
- */
-static icd_status search_nm(icd_job *job, const subject *s, int64_t count,
-                            const icd_sparsity_opts *opts, uint64_t frame, icd_perm **out)
-{
-    icd_status status = ICD_OK;
-    float *saliency = NULL;
-    icd_perm *found = NULL;
-    int32_t n = 0, m = 0;
-    int64_t rows = 0;
-    icd_nm_opts search = {.effort = job->config->solver.effort,
-                          .seed = job->config->solver.seed};
-    icd_sparsity_nm(opts, &n, &m);
-    if (n >= m || s[0].w.cols % m) return ICD_OK; /* the adapter says why not */
-    ICD_TRY(stack(job, s, count, opts, &saliency, &rows));
-    ICD_TRY(icd_nm_permute(job->ctx, saliency, rows, s[0].w.cols, n, m, &search, &found,
-                           NULL));
-    ICD_TRY(
-        icd_perm_from_array(job->ctx, found->old_of_new, found->n, frame, "N:M", out));
-done:
-    icd_i_free(job->ctx, saliency);
-    icd_perm_free(job->ctx, found);
-    return status;
-}
-
-static icd_status sort_blocks(icd_job *job, const subject *s, int64_t count,
+static icd_status sort_blocks(icd_job *job, const icd_subject *s, int64_t count,
                               const icd_sparsity_opts *opts, uint64_t frame,
                               icd_perm **out)
 {
@@ -131,26 +37,44 @@ static icd_status group_order(icd_job *job, int64_t first, int64_t end,
 {
     icd_status status = ICD_OK;
     int32_t n = 0, m = 0;
-    subject *s = NULL;
-    uint64_t frame = input_frame(job, job->linear[first].linear);
+    icd_subject *s = NULL;
+    uint64_t frame = icd_i_input_frame(job, job->linear[first].linear);
     *out = NULL;
     bool nm = icd_sparsity_nm(opts, &n, &m);
     if ((!nm && opts->type != ICD_S_BLOCK) ||
         icd_sparsity_excludes(opts, job->linear[first].linear->name))
         return ICD_OK;
-    ICD_TRY(ICD_ALLOC(job->ctx, end - first, &s));
-    for (int64_t i = first; i < end; i++)
-        ICD_TRY(open_subject(job, &job->linear[i], &s[i - first]));
-    status = nm ? search_nm(job, s, end - first, opts, frame, out)
+    ICD_TRY(icd_i_subjects_open(job, first, end, &s));
+    status = nm ? icd_i_search_nm(job, s, end - first, opts, NULL, 0, frame, out)
                 : sort_blocks(job, s, end - first, opts, frame, out);
     if (status == ICD_EDATA) status = ICD_OK; /* NaN: the adapter says so */
 done:
-    for (int64_t i = 0; s && i < end - first; i++) release_subject(job->ctx, &s[i]);
-    icd_i_free(job->ctx, s);
+    icd_i_subjects_free(job->ctx, s, end - first);
     return status;
 }
 
-static icd_status add_entries(icd_variant *v, icd_job *job, const icd_sparsity_opts *opts)
+/* Kernels that multiply small weights by groups need these to lie together; elsewhere a
+   linear may be executed in another order than the one its scales were chosen in. */
+static bool runs_by_groups(const icd_sparsity_opts *s, const icd_quant_opts *q)
+{
+    return q->dtype != ICD_Q_NONE && q->group > 0 && icd_i_run_dtype(s, q) != ICD_RUN_F32;
+}
+
+/* The order in which a group is transformed, when the caller gives it. */
+static icd_status given_order(icd_job *job, const icd_places *places, int64_t first,
+                              const icd_sparsity_opts *s, const icd_quant_opts *q,
+                              icd_perm **out)
+{
+    int32_t n, m;
+    const icd_perm *place = places->order[first];
+    bool shown =
+        icd_sparsity_nm(s, &n, &m) || s->type == ICD_S_BLOCK || runs_by_groups(s, q);
+    *out = NULL;
+    return place && shown ? icd_perm_copy(job->ctx, place, out) : ICD_OK;
+}
+
+static icd_status add_entries(icd_variant *v, icd_job *job, const icd_sparsity_opts *opts,
+                              const icd_quant_opts *quant, const icd_places *places)
 {
     icd_status status = ICD_OK;
     icd_perm *order = NULL;
@@ -159,10 +83,11 @@ static icd_status add_entries(icd_variant *v, icd_job *job, const icd_sparsity_o
         ICD_TRY(icd_i_layout_add(v->ctx, v->layout, l->name, l->group, l->rows, l->cols));
     }
     for (int64_t i = 0, end; i < job->linears; i = end) {
-        end = group_end(job, i);
+        end = icd_i_group_end(job, i);
         icd_i_progress(job->ctx, "transform", i, 2 * job->linears);
         ICD_TRY(icd_i_check_cancel(job->ctx));
-        ICD_TRY(group_order(job, i, end, opts, &order));
+        ICD_TRY(places ? given_order(job, places, i, opts, quant, &order)
+                       : group_order(job, i, end, opts, &order));
         if (order)
             ICD_TRY(icd_i_layout_set_order(v->ctx, v->layout,
                                            job->linear[i].linear->group, order));
@@ -179,7 +104,7 @@ static icd_status find_floor(icd_variant *v, icd_job *job, const icd_sparsity_op
                              double *floor)
 {
     icd_status status = ICD_OK;
-    subject *s = NULL;
+    icd_subject *s = NULL;
     icd_matrix *w = NULL;
     icd_calibration *cal = NULL;
     icd_sparsity_place *place = NULL;
@@ -192,14 +117,14 @@ static icd_status find_floor(icd_variant *v, icd_job *job, const icd_sparsity_op
     ICD_TRY(ICD_ALLOC(v->ctx, job->linears, &place));
     for (int64_t i = 0; i < job->linears; i++) {
         if (icd_sparsity_excludes(opts, job->linear[i].linear->name)) continue;
-        ICD_TRY(open_subject(job, &job->linear[i], &s[count]));
+        ICD_TRY(icd_i_subject_open(job, &job->linear[i], &s[count]));
         w[count] = s[count].w;
         cal[count] = s[count].cal;
         place[count++].order = v->layout->entry[i].order;
     }
     status = icd_sparsity_floor(v->ctx, w, cal, place, count, opts, floor);
 done:
-    for (int64_t i = 0; s && i < job->linears; i++) release_subject(v->ctx, &s[i]);
+    for (int64_t i = 0; s && i < job->linears; i++) icd_i_subject_release(v->ctx, &s[i]);
     icd_i_free(v->ctx, s);
     icd_i_free(v->ctx, w);
     icd_i_free(v->ctx, cal);
@@ -249,15 +174,17 @@ static void settle_quant(icd_variant *v, int64_t i, const icd_sparsity_opts *s,
 
 /* One linear: mask, masked weights, int8 weights. */
 static icd_status transform_one(icd_variant *v, icd_job *job, int64_t i,
-                                const icd_sparsity_opts *s, const icd_quant_opts *q,
-                                double floor, float **masked)
+                                const icd_transforms *t, double floor, float **masked)
 {
     icd_status status = ICD_OK;
-    subject in = {0};
+    icd_subject in = {0};
+    const icd_sparsity_opts *s = t->s;
+    const icd_quant_opts *q = t->q;
     icd_layout_entry *e = &v->layout->entry[i];
     icd_sparsity_place place = {e->order, floor};
+    const icd_perm *scales = t->places ? t->places->order[i] : e->order;
     int32_t n = 0, m = 0;
-    ICD_TRY(open_subject(job, &job->linear[i], &in));
+    ICD_TRY(icd_i_subject_open(job, &job->linear[i], &in));
     ICD_TRY(icd_apply_sparsity_at(v->ctx, &in.w, &in.cal, s, &place, &e->mask, &v->s[i]));
     ICD_TRY(ICD_ALLOC(v->ctx, in.w.rows * in.w.cols, masked));
     if (e->mask)
@@ -266,11 +193,11 @@ static icd_status transform_one(icd_variant *v, icd_job *job, int64_t i,
         memcpy(*masked, in.weights, (size_t)(in.w.rows * in.w.cols) * sizeof **masked);
     in.w.w = *masked;
     ICD_TRY(
-        icd_apply_quant_at(v->ctx, &in.w, &in.cal, q, e->order, &v->quant[i], &v->q[i]));
+        icd_apply_quant_at(v->ctx, &in.w, &in.cal, q, scales, &v->quant[i], &v->q[i]));
     settle_quant(v, i, s, q, *masked);
     choose_kernel(job, e, icd_sparsity_nm(s, &n, &m));
 done:
-    release_subject(v->ctx, &in);
+    icd_i_subject_release(v->ctx, &in);
     return status;
 }
 
@@ -287,19 +214,18 @@ done:
     return status;
 }
 
-static icd_status transform_all(icd_variant *v, icd_job *job, const icd_sparsity_opts *s,
-                                const icd_quant_opts *q)
+static icd_status transform_all(icd_variant *v, icd_job *job, const icd_transforms *t)
 {
     icd_status status = ICD_OK;
     float **masked = NULL;
     double floor = 0;
     ICD_TRY(ICD_ALLOC(v->ctx, job->linears, &masked));
-    ICD_TRY(add_entries(v, job, s));
-    ICD_TRY(find_floor(v, job, s, &floor));
+    ICD_TRY(add_entries(v, job, t->s, t->q, t->places));
+    ICD_TRY(find_floor(v, job, t->s, &floor));
     for (int64_t i = 0; i < job->linears; i++) {
         icd_i_progress(v->ctx, "transform", job->linears + i, 2 * job->linears);
         ICD_TRY(icd_i_check_cancel(v->ctx));
-        ICD_TRY(transform_one(v, job, i, s, q, floor, &masked[i]));
+        ICD_TRY(transform_one(v, job, i, t, floor, &masked[i]));
     }
     status = replace(v, job, masked);
 done:
@@ -308,7 +234,7 @@ done:
     return status;
 }
 
-static icd_status variant_new(icd_job *job, icd_variant **out)
+icd_status icd_i_variant_new(icd_job *job, icd_variant **out)
 {
     icd_status status = ICD_OK;
     icd_variant *v = NULL;
@@ -329,11 +255,19 @@ done:
 icd_status icd_i_variant_make(icd_job *job, const icd_sparsity_opts *s,
                               const icd_quant_opts *q, icd_variant **out)
 {
+    return icd_i_variant_make_at(job, s, q, NULL, out);
+}
+
+icd_status icd_i_variant_make_at(icd_job *job, const icd_sparsity_opts *s,
+                                 const icd_quant_opts *q, const icd_places *places,
+                                 icd_variant **out)
+{
     icd_variant *v = NULL;
+    icd_transforms t = {s, q, places};
     *out = NULL;
-    icd_status status = variant_new(job, &v);
+    icd_status status = icd_i_variant_new(job, &v);
     if (status == ICD_OK) status = icd_i_layout_new(job->ctx, &v->layout);
-    if (status == ICD_OK) status = transform_all(v, job, s, q);
+    if (status == ICD_OK) status = transform_all(v, job, &t);
     if (status == ICD_OK) {
         *out = v;
         v = NULL;
@@ -435,9 +369,9 @@ done:
 static icd_status refill_one(icd_variant *v, icd_job *job, int64_t i, float **weights)
 {
     icd_status status = ICD_OK;
-    subject in = {0};
+    icd_subject in = {0};
     icd_layout_entry *e = &v->layout->entry[i];
-    ICD_TRY(open_subject(job, &job->linear[i], &in));
+    ICD_TRY(icd_i_subject_open(job, &job->linear[i], &in));
     if (e->mask) ICD_TRY(widen_mask(v->ctx, e, job->config->kernel.vector));
     ICD_TRY(ICD_ALLOC(v->ctx, in.w.rows * in.w.cols, weights));
     if (e->mask)
@@ -451,7 +385,7 @@ static icd_status refill_one(icd_variant *v, icd_job *job, int64_t i, float **we
     e->quant = NULL;
     settle_quant(v, i, &job->config->sparsity, &job->config->quant, *weights);
 done:
-    release_subject(v->ctx, &in);
+    icd_i_subject_release(v->ctx, &in);
     return status;
 }
 
@@ -461,7 +395,7 @@ icd_status icd_i_variant_refill(icd_job *job, const icd_layout *layout, icd_vari
     icd_variant *v = NULL;
     float **weights = NULL;
     *out = NULL;
-    ICD_TRY(variant_new(job, &v));
+    ICD_TRY(icd_i_variant_new(job, &v));
     ICD_TRY(icd_i_layout_copy(job->ctx, layout, &v->layout));
     ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &weights));
     for (int64_t i = 0; i < job->linears; i++)

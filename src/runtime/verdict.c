@@ -1,5 +1,5 @@
 /* Keep or roll back, and the three lines that say so. Only MEASURED values decide. */
-#include "runtime/judgement.h"
+#include "runtime/rounds.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -147,6 +147,37 @@ static icd_status decide(icd_job *job, const icd_comparison *aa)
                                                 : icd_i_root_cause(job, &decision);
 }
 
+icd_status icd_i_pi1_holds(icd_job *job, bool *trusted, bool *holds)
+{
+    icd_status status = ICD_OK;
+    icd_comparison c, aa;
+    *holds = true;
+    *trusted = true;
+    if (icd_i_arm_find(job, "linear A/A")) {
+        ICD_TRY(compare(job, "linear", "linear A/A", &aa));
+        *trusted = !control_failed(&aa);
+    }
+    if (!icd_i_arm_find(job, "iterative") || !job->config->rollback.enabled)
+        return ICD_OK;
+    ICD_TRY(compare(job, "linear", "iterative", &c));
+    ICD_TRY(icd_i_judge(job, &c));
+    if (!*trusted) distrust_latency(job);
+    *holds = icd_decide(job->evidence, job->evidences).keep;
+done:
+    return status;
+}
+
+/* The second line ends with what became of the rounds. */
+static void add_rounds(icd_job *job)
+{
+    char words[384] = "";
+    size_t used = strlen(job->verdict[1]);
+    icd_i_rounds_words(job, words, sizeof words);
+    if (*words)
+        snprintf(job->verdict[1] + used, sizeof job->verdict[1] - used, "%s%s",
+                 used ? ". " : "", words);
+}
+
 static const char *why_linear(const icd_job *job)
 {
     if (job->config->pipeline.mode == ICD_MODE_LINEAR) return "pipeline.mode is linear";
@@ -165,6 +196,7 @@ icd_status icd_i_verdict(icd_job *job)
         snprintf(job->verdict[0], sizeof job->verdict[0],
                  "LINEAR: %.2f ms a step; nothing was re-permuted (%s)",
                  icd_samples_mean(job->samples, "linear"), why_linear(job));
+        add_rounds(job);
         return icd_i_judge(job, NULL);
     }
     ICD_TRY(compare(job, "linear", "iterative", &c));
@@ -175,6 +207,7 @@ icd_status icd_i_verdict(icd_job *job)
         ICD_TRY(decide(job, &aa));
     first_line(job, &c);
     ICD_TRY(second_line(job));
+    add_rounds(job);
     ICD_TRY(third_line(job, &aa));
 done:
     return status;
@@ -223,11 +256,15 @@ icd_status icd_i_verdict_untimed(icd_job *job)
         snprintf(job->verdict[0], sizeof job->verdict[0],
                  "%s: nothing was timed, so pi_prev stays active",
                  dry ? "DRY RUN" : "NOT MEASURED");
-    if (!isfinite(p.live)) return ICD_OK;
+    if (!isfinite(p.live)) {
+        add_rounds(job);
+        return ICD_OK;
+    }
     expected_words(&p, expected);
     snprintf(
         job->verdict[1], sizeof job->verdict[1],
         "MODELLED: live granules %+.1f %%, bytes %+.1f %% with pi1%s against pi0; %s",
         100 * (p.live - 1), 100 * (p.bytes - 1), dry ? " (quick orders)" : "", expected);
+    add_rounds(job);
     return ICD_OK;
 }

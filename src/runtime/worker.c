@@ -102,9 +102,8 @@ static icd_status quantize(icd_worker *w, icd_worker_model *m, int64_t i, icd_np
     ICD_TRY(icd_model_tensor_f32(w->ctx, m->model, w->list[i].tensor, &weights));
     icd_matrix matrix = {e->linear, weights, e->rows, e->cols};
     ICD_TRY(read_scale_order(w, npz, e, &order));
-    ICD_TRY(
-        icd_apply_quant_at(w->ctx, &matrix, NULL, &w->config->quant, order, &m->quant[i],
-                           &meta));
+    ICD_TRY(icd_apply_quant_at(w->ctx, &matrix, NULL, &w->config->quant, order,
+                               &m->quant[i], &meta));
     if (m->quant[i]) icd_i_promise_nm(&w->config->sparsity, m->quant[i]);
     e->quant = m->quant[i];
 done:
@@ -176,17 +175,17 @@ static icd_status take_model(icd_worker *w, const char *folder, icd_worker_model
 }
 
 /* The frame in which the input of a group stands in the stored model. */
-static uint64_t group_frame(const icd_worker *w, const char *group)
+static uint64_t group_frame(const icd_worker *w, const icd_model *model,
+                            const char *group)
 {
-    const icd_model *model = w->model[0].model;
     for (int64_t i = 0; i < w->linears; i++)
         if (!strcmp(w->list[i].group, group) && icd_model_axis(model, w->list[i].in_axis))
             return icd_model_frame(model, w->list[i].in_axis);
     return ICD_FRAME_CHECKPOINT;
 }
 
-static icd_status read_order(icd_worker *w, const char *group, const json_t *list,
-                             icd_layout *layout)
+static icd_status read_order(icd_worker *w, const icd_model *model, const char *group,
+                             const json_t *list, icd_layout *layout)
 {
     icd_status status = ICD_OK;
     int32_t *index = NULL;
@@ -200,8 +199,8 @@ static icd_status read_order(icd_worker *w, const char *group, const json_t *lis
         json_int_t v = json_integer_value(value);
         index[i] = v < 0 || v > INT32_MAX ? -1 : (int32_t)v;
     }
-    ICD_TRY(icd_perm_from_array(w->ctx, index, count, group_frame(w, group), "arms.json",
-                                &perm));
+    ICD_TRY(icd_perm_from_array(w->ctx, index, count, group_frame(w, model, group),
+                                "arms.json", &perm));
     ICD_TRY(icd_i_layout_set_order(w->ctx, layout, group, perm));
 done:
     icd_perm_free(w->ctx, perm);
@@ -248,7 +247,7 @@ icd_status icd_i_worker_layout(icd_worker *w, const json_t *row, icd_layout **ou
     read_kernels(json_object_get(row, "kernels"), *out);
     json_object_foreach(orders, group, order)
     {
-        status = read_order(w, group, order, *out);
+        status = read_order(w, m->model, group, order, *out);
         if (status == ICD_OK) continue;
         icd_i_layout_free(w->ctx, *out);
         *out = NULL;

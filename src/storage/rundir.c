@@ -60,22 +60,31 @@ const char *icd_i_rundir_path(icd_ctx *ctx, icd_rundir *dir, const char *name)
     return path;
 }
 
+icd_status icd_i_rundir_folder_path(icd_ctx *ctx, icd_rundir *dir, const char *folder,
+                                    const char *name, const char **out)
+{
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *relative = icd_i_arena_alloc(ctx, dir->arena, size);
+    const char *path = relative ? icd_i_rundir_path(ctx, dir, folder) : NULL;
+    *out = NULL;
+    if (!path) return ICD_ENOMEM;
+    icd_status status = icd_i_mkdirs(ctx, path);
+    if (status != ICD_OK) return status;
+    icd_i_out_sweep(path);
+    snprintf(relative, size, "%s/%s", folder, name);
+    *out = icd_i_rundir_path(ctx, dir, relative);
+    return *out ? ICD_OK : ICD_ENOMEM;
+}
+
 icd_status icd_i_rundir_axis_path(icd_ctx *ctx, icd_rundir *dir, const char *axis,
                                   const char *name, const char **out)
 {
-    size_t size = strlen(axis) + strlen(name) + 8;
-    char *relative = icd_i_arena_alloc(ctx, dir->arena, size);
+    size_t size = strlen(axis) + sizeof "axes/";
+    char *folder = icd_i_arena_alloc(ctx, dir->arena, size);
     *out = NULL;
-    if (!relative) return ICD_ENOMEM;
-    snprintf(relative, size, "axes/%s", axis);
-    const char *folder = icd_i_rundir_path(ctx, dir, relative);
     if (!folder) return ICD_ENOMEM;
-    icd_status status = icd_i_mkdirs(ctx, folder);
-    if (status != ICD_OK) return status;
-    icd_i_out_sweep(folder);
-    snprintf(relative, size, "axes/%s/%s", axis, name);
-    *out = icd_i_rundir_path(ctx, dir, relative);
-    return *out ? ICD_OK : ICD_ENOMEM;
+    snprintf(folder, size, "axes/%s", axis);
+    return icd_i_rundir_folder_path(ctx, dir, folder, name, out);
 }
 
 static bool read_hash(const json_t *object, const char *key, uint64_t *out)

@@ -21,6 +21,11 @@ const char *icd_i_rundir_root(const icd_rundir *dir);
 /** Root + name, living as long as `dir`; NULL: memory is short (recorded in ctx). */
 const char *icd_i_rundir_path(icd_ctx *ctx, icd_rundir *dir, const char *name);
 
+/** FOLDER/NAME; makes the folder, and clears it of what killed processes left
+ * half-written. */
+icd_status icd_i_rundir_folder_path(icd_ctx *ctx, icd_rundir *dir, const char *folder,
+                                    const char *name, const char **out);
+
 /** axes/AXIS/NAME; makes the folder, and clears it of what killed processes left
  * half-written. */
 icd_status icd_i_rundir_axis_path(icd_ctx *ctx, icd_rundir *dir, const char *axis,
@@ -41,5 +46,14 @@ icd_status icd_i_rundir_write_state(icd_ctx *ctx, icd_rundir *dir,
 
 /** Removes a file of the directory if it is there. */
 icd_status icd_i_rundir_remove(icd_ctx *ctx, icd_rundir *dir, const char *name);
+
+/**
+ * Shows the files of a folder of the run directory, and of its folders, at the top, too:
+ * as links where the file system has them, else as copies. Files of the same names are
+ * replaced, one by one and each at once; doing it again changes nothing.
+ * @param folder [in] "rounds/2"
+ * @return ICD_OK | ICD_EIO | ICD_ENOMEM
+ */
+icd_status icd_i_rundir_publish(icd_ctx *ctx, icd_rundir *dir, const char *folder);
 
 #endif
