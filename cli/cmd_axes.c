@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static struct {
     const char *map, *command;
@@ -59,39 +58,11 @@ static icd_status show(cli_app *app, const icd_model *model, const icd_trial_row
     return ICD_OK;
 }
 
-/* Writes trial models into a folder of its own, which is removed again. */
-static void remove_scratch(const char *dir)
-{
-    static const char *const FILES[] = {"model.safetensors",
-                                        "icd.axes.json",
-                                        "icd.map.yaml",
-                                        "config.json",
-                                        "vocab.txt",
-                                        "tokenizer.json",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "tokenizer_config.json",
-                                        "added_tokens.json",
-                                        "generation_config.json",
-                                        "special_tokens_map.json"};
-    char path[512];
-    for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, FILES[i]);
-        unlink(path);
-    }
-    rmdir(dir);
-}
-
 icd_status cli_trial(cli_app *app, const icd_model *model, const char *command,
                      icd_trial_row **rows, bool *ok)
 {
-    char dir[] = "icd-trial-XXXXXX";
     icd_trial_opts opts = {.command = command, .seed = 1, .bound = command ? 1e-4 : 0};
-    if (command && !mkdtemp(dir))
-        return cli_usage(app, "no folder for the trial can be made here");
-    opts.scratch = command ? dir : NULL;
     icd_status status = icd_axis_trial(app->ctx, model, &opts, rows, ok);
-    if (command) remove_scratch(dir);
     cli_progress_end();
     return status;
 }

@@ -15,8 +15,6 @@ typedef struct icd_trial_opts {
     const char *command; /**< prints what {model} computes; NULL: the built-in runner */
     double timeout_s;    /**< of the command; 0: none */
     double bound;        /**< of max |a-b| / max |a|; 0: 1e-5 */
-    const char *scratch; /**< folder for the models that the command reads; needed with a
-                            command */
     int64_t seed;
 } icd_trial_opts;
 

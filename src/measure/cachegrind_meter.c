@@ -6,11 +6,11 @@
 #include "base/child.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/scratch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Loading is most of a run's work, so a few steps more cost little. */
 enum { FUNCTIONS_SHOWN = 10, STEPS_LEAST = 3 };
@@ -170,25 +170,18 @@ static json_t *detail_json(icd_ctx *ctx, const cachegrind *c, const gain *g,
                      functions_json(ctx, g));
 }
 
-/* Where cachegrind writes: beside the other raw files, else in a file that is gone
- * afterwards. */
-static icd_status make_path(icd_ctx *ctx, const icd_meter_opts *opts, const char *arm,
-                            char path[512])
+/* Where cachegrind writes: beside the other raw files, else into `scratch`. */
+static icd_status make_path(icd_ctx *ctx, const char *dir, const char *arm,
+                            char **scratch, char path[512])
 {
     char name[64];
     snprintf(name, sizeof name, "%.40s", arm);
     for (char *c = name; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_", *c)) *c = '-';
-    if (opts->dir) {
-        snprintf(path, 512, "%.400s/cachegrind.%s.out", opts->dir, name);
-        return ICD_OK;
-    }
-    snprintf(path, 512, "/tmp/icd-cachegrind-XXXXXX");
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return icd_i_fail(ctx, ICD_EIO, path, NULL, "a scratch file cannot be made");
-    close(fd);
-    return ICD_OK;
+    icd_status status = dir ? ICD_OK : icd_i_scratch_new(ctx, "cachegrind", scratch);
+    if (status == ICD_OK)
+        snprintf(path, 512, "%.400s/cachegrind.%s.out", dir ? dir : *scratch, name);
+    return status;
 }
 
 static icd_status measure_one(icd_ctx *ctx, const icd_meter *meter,
@@ -196,11 +189,11 @@ static icd_status measure_one(icd_ctx *ctx, const icd_meter *meter,
 {
     icd_status status = ICD_OK;
     const cachegrind *c = meter->self;
-    char path[512];
+    char path[512], *scratch = NULL;
     icd_cg_out *one = NULL, *more = NULL;
     int64_t steps = subject->steps > STEPS_LEAST ? subject->steps : STEPS_LEAST;
     double from = icd_i_now();
-    ICD_TRY(make_path(ctx, &meter->opts, subject->name, path));
+    ICD_TRY(make_path(ctx, meter->opts.dir, subject->name, &scratch, path));
     icd_cachegrind how = {meter->opts.valgrind, path, meter->opts.timeout_s,
                           icd_i_cg_cache(&c->model, 0),
                           icd_i_cg_cache(&c->model, c->model.levels - 1)};
@@ -217,7 +210,7 @@ static icd_status measure_one(icd_ctx *ctx, const icd_meter *meter,
     ICD_TRY(
         icd_i_readings_detail(ctx, into, detail_json(ctx, c, &g, icd_i_now() - from)));
 done:
-    if (!meter->opts.dir) unlink(path);
+    icd_i_scratch_remove(ctx, scratch);
     icd_i_cg_out_free(ctx, one);
     icd_i_cg_out_free(ctx, more);
     return status;

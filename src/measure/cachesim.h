@@ -53,6 +53,9 @@ typedef struct icd_cache_model {
  */
 bool icd_i_cache_model(const char *name, const char *root, icd_cache_model *out);
 
+/** Multiprocessors of the GPU that a model stands for; 0: it is no GPU's. */
+int32_t icd_i_cache_multiprocessors(const char *name);
+
 /** Counts of one level are sectors. */
 typedef struct icd_cache_counts {
     int64_t reads, writes, read_misses, write_misses;

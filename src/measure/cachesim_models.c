@@ -30,6 +30,12 @@ static const icd_cache_model GPU[] = {
          {{.number = 2, .bytes = 20 * MIB, .ways = 16, .partitions = 2, .hashed = true}}},
 };
 
+int32_t icd_i_cache_multiprocessors(const char *name)
+{
+    enum { H100 = 132, A100 = 108 };
+    return !strcmp(name, "h100") ? H100 : !strcmp(name, "a100") ? A100 : 0;
+}
+
 /* Where the kernel tells nothing. */
 static const icd_cache_model SOME_CPU = {
     .name = "cpu",

@@ -2,6 +2,7 @@
 
 #include "core/addrs.h"
 #include "core/plan.h"
+#include "measure/cachesim.h"
 
 #include <icd/meter.h>
 
@@ -48,18 +49,49 @@ static int32_t buffer_of(const icd_layout *layout, int64_t i, bool output)
     return (int32_t)(2 * i + output);
 }
 
-/* The addresses of the int8 linears; f32 ones are a library's business. */
-static icd_status make_addrs(meters *m, measured_arm *arm)
+/* What a packed weight and an activation of a linear take, as its kernels read them.
+   Small forms without a kernel of their own run in f32. */
+static void widths_of(const icd_layout_entry *e, int32_t dtype, int32_t *weight_bits,
+                      int32_t *input_bytes)
+{
+    enum { BYTE = 8, PLACE_BITS = 2, SCALE_BITS = 32, OWN_GROUP = 32 };
+    const icd_quantized *q = e->quant;
+    int32_t group = q && q->group ? q->group : OWN_GROUP;
+    *input_bytes = dtype == ICD_RUN_INT8 || dtype == ICD_RUN_INT4 ? 1 : 4;
+    *weight_bits = 4 * BYTE;
+    if (dtype == ICD_RUN_BF16) *weight_bits = 2 * BYTE;
+    if (dtype == ICD_RUN_INT4) *weight_bits = BYTE / 2 + SCALE_BITS / group;
+    if (dtype == ICD_RUN_INT8)
+        *weight_bits = q && q->n == 2 && q->m == 4 && !e->mask
+                           ? (BYTE + PLACE_BITS) * q->n / q->m
+                           : BYTE;
+}
+
+/* Row blocks go round among what computes: threads, or the multiprocessors of a GPU whose
+   cache is simulated; there, a tile of tokens shares one reading of a weight. */
+static void spread(const icd_worker *w, icd_addrs_opts *opts)
+{
+    enum { GPU_TILE = 128 };
+    opts->agents = icd_i_cache_multiprocessors(w->config->meter.cache);
+    if (opts->agents)
+        opts->chunk = opts->tile = GPU_TILE;
+    else
+        opts->agents = icd_ctx_threads(w->ctx);
+}
+
+/* The addresses of the linears. */
+static icd_status make_addrs(meters *m, measured_arm *arm, int32_t dtype)
 {
     icd_status status = ICD_OK;
     icd_ctx *ctx = m->w->ctx;
     const icd_layout *layout = arm->layout;
     icd_addrs_linear *linear = NULL;
+    int32_t *width = NULL;
     icd_addrs_opts opts = {.tokens = m->w->batch.batch * m->w->batch.seq};
-    for (int64_t i = 0; i < layout->count; i++)
-        if (!layout->entry[i].quant) return ICD_OK;
     if (m->w->config->runner.phase == ICD_PHASE_DECODE) opts.tokens = m->w->batch.batch;
+    spread(m->w, &opts);
     ICD_TRY(ICD_ALLOC(ctx, layout->count, &linear));
+    ICD_TRY(ICD_ALLOC(ctx, 2 * layout->count, &width));
     ICD_TRY(ICD_ALLOC(ctx, layout->count, &arm->plan));
     arm->plans = layout->count;
     for (int64_t i = 0; i < layout->count; i++) {
@@ -67,10 +99,14 @@ static icd_status make_addrs(meters *m, measured_arm *arm)
                                &arm->plan[i]));
         linear[i] = (icd_addrs_linear){arm->plan[i], buffer_of(layout, i, false),
                                        buffer_of(layout, i, true)};
+        widths_of(&layout->entry[i], dtype, &width[i], &width[layout->count + i]);
     }
+    opts.weight_bits = width;
+    opts.input_bytes = width + layout->count;
     status = icd_i_addrs_plans(ctx, linear, layout->count, &opts, &arm->subject.addrs);
 done:
     icd_i_free(ctx, linear);
+    icd_i_free(ctx, width);
     return status;
 }
 
@@ -97,7 +133,8 @@ static icd_status add_arm(meters *m, const json_t *row, int64_t index,
                             .arm = &m->w->arm[index]};
     if (worker) make_command(m, arm, worker);
     ICD_TRY(icd_i_worker_layout(m->w, row, &arm->layout));
-    status = make_addrs(m, arm);
+    const char *dtype = json_string_value(json_object_get(row, "dtype"));
+    status = make_addrs(m, arm, icd_i_run_dtype_of(dtype));
 done:
     m->subject[m->arms - 1] = arm->subject;
     return status;

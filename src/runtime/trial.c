@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
+#include "base/scratch.h"
 
 #include <icd/exec.h>
 
@@ -90,15 +91,18 @@ done:
  */
 static icd_status run_command(trial *t, const icd_model *model, icd_exec_result *result)
 {
-    const char *path = icd_model_path(model), *dir = path;
+    const char *path = icd_model_path(model);
+    char *scratch = NULL;
     icd_status status = ICD_OK;
     if (!path[0]) {
-        dir = t->opts->scratch;
-        status = icd_model_write(t->ctx, model, icd_model_path(t->model), dir);
+        ICD_TRY(icd_i_scratch_new(t->ctx, "trial", &scratch));
+        ICD_TRY(icd_model_write(t->ctx, model, icd_model_path(t->model), scratch));
+        path = scratch;
     }
-    return status == ICD_OK ? icd_exec_numbers(t->ctx, t->opts->command, dir,
-                                               t->opts->timeout_s, result)
-                            : status;
+    status = icd_exec_numbers(t->ctx, t->opts->command, path, t->opts->timeout_s, result);
+done:
+    icd_i_scratch_remove(t->ctx, scratch);
+    return status;
 }
 
 static icd_status compute(trial *t, const icd_model *model, icd_exec_result *result)
@@ -166,10 +170,7 @@ static icd_status check_possible(const trial *t)
 {
     const icd_linear *list = NULL;
     int64_t count = 0;
-    if (t->opts->command)
-        return t->opts->scratch ? ICD_OK
-                                : icd_i_fail(t->ctx, ICD_EINVAL, "trial", NULL,
-                                             "a command needs a folder to write to");
+    if (t->opts->command) return ICD_OK;
     icd_status status = icd_runner_linears(t->ctx, t->model, &list, &count);
     icd_mem_free(t->ctx, (void *)(uintptr_t)list);
     if (status != ICD_EUNSUPPORTED) return status;
