@@ -27,7 +27,7 @@
 void openblas_set_num_threads(int threads);
 
 enum { MAX_SAMPLES = 41, MIN_SAMPLES = 5, MAX_ARMS = 16, VECTOR = 64, GRANULE = 16 };
-enum { DECODE_BYTES = 192 << 20 };
+enum { DECODE_BYTES = 192 << 20, SCRATCH_BYTES = 4 << 20 };
 static const double BURST_S = 1.5e-3, ARM_S = .5;
 
 static icd_ctx *ctx;
@@ -190,7 +190,7 @@ static data make_data(int64_t rows, int64_t cols, int64_t tokens)
     d.acc = allocate(tokens * rows, sizeof(int32_t));
     d.x_scale = allocate(tokens, sizeof(float));
     d.w_scale = allocate(rows, sizeof(float));
-    d.scratch = allocate(1 << 20, 1);
+    d.scratch = allocate(SCRATCH_BYTES, 1);
     fill(&d);
     return d;
 }

@@ -17,8 +17,12 @@
  *   order s >= n, give 0. `slots` is a multiple of 4. Rows whose maximum is below 2^-118
  *   give q = 0 and scale 0; rows with NaN or infinity q = 0 and scale NaN.
  *
+ * - stage_rows: rows of quantised activations, in -127..127, in the form that tile_block
+ *   of the same level reads, icd_i_staged_bytes(slots) for each; slots is a multiple
+ * of 4. A row serves all row blocks, so what can be worked out once for all is done here.
+ *
  * - tile_block: acc[t * vector + r] = sum over the `count` live groups of a . w. a is
- *   [tokens][lda]; its values and the weights lie in -127..127. Group j of the list is
+ *   `tokens` staged rows of `slots`; the weights lie in -127..127. Group j of the list is
  *   group `live[j]` of the activation row (NULL: j, as in dense and gathered activations)
  *   and group `at[j]` of the weights (NULL: j). comp[r] = 128 * sum of row r's packed
  *   weights (icd_i_pack_block), which only VNNI reads, and only without `at`.
@@ -126,6 +130,12 @@ typedef struct icd_kernels {
 /** The kernels of a level, or of the best level below it that was compiled in. The caller
  * makes sure that the CPU has it (icd_i_cpu_has). */
 const icd_kernels *icd_i_kernels(icd_isa isa);
+
+/** Bytes of a staged row of `slots` activations, in whole lines of 64. */
+static inline int64_t icd_i_staged_bytes(int64_t slots)
+{
+    return (3 * slots + 4 + 63) / 64 * 64;
+}
 
 /** Bytes of `groups` packed groups. */
 int64_t icd_i_pack_bytes(int64_t groups, int32_t vector);

@@ -28,18 +28,26 @@ void icd_i_linear_pack(const icd_plan *plan, const int8_t *q, int32_t *column, i
     }
 }
 
-/* Sums of one chunk, and behind them the gathered activations. */
-static int64_t acc_count(const icd_plan *plan)
+/* Sums of one chunk. */
+static int64_t acc_bytes(const icd_plan *plan)
 {
-    return (int64_t)ICD_TOKEN_CHUNK * plan->vector;
+    return ICD_TOKEN_CHUNK * plan->vector * (int64_t)sizeof(int32_t);
 }
 
-/* What follows the sums: activations gathered for a block; or the groups of a block that
-   are not zero, twice, and which groups are not zero. */
+/* Slots of the rows that are staged: gathered rows hold what a block needs. */
+static int64_t staged_slots(const icd_plan *plan)
+{
+    return plan->kernel == ICD_KERNEL_GATHER ? ICD_GROUP * icd_i_plan_widest(plan)
+                                             : plan->slots;
+}
+
+/* The sums, the staged rows of a chunk; then activations gathered for a block, or the
+   groups of a block that are not zero, twice, and which groups are not zero. */
 int64_t icd_i_linear_scratch(const icd_plan *plan)
 {
-    int64_t bytes = acc_count(plan) * (int64_t)sizeof(int32_t),
-            widest = icd_i_plan_widest(plan);
+    int64_t widest = icd_i_plan_widest(plan);
+    int64_t bytes =
+        acc_bytes(plan) + ICD_TOKEN_CHUNK * icd_i_staged_bytes(staged_slots(plan));
     if (plan->kernel == ICD_KERNEL_GATHER)
         return bytes + ICD_TOKEN_CHUNK * ICD_GROUP * widest;
     return bytes + 2 * widest * (int64_t)sizeof(int32_t) + plan->slots / ICD_GROUP;
@@ -48,6 +56,7 @@ int64_t icd_i_linear_scratch(const icd_plan *plan)
 /* Where the parts of a scratch begin. */
 typedef struct parts {
     int32_t *acc, *live, *at;
+    uint8_t *staged;
     uint8_t *any; /* NULL: nothing worth skipping */
     int8_t *gathered;
 } parts;
@@ -71,9 +80,11 @@ static bool mark_any(const icd_plan *plan, const int8_t *a, int64_t tokens, uint
 static parts part_scratch(const icd_plan *plan, const int8_t *a, int64_t tokens,
                           void *scratch)
 {
-    parts p = {.acc = scratch};
-    p.live = p.acc + acc_count(plan);
-    p.gathered = (int8_t *)p.live;
+    char *staged = (char *)scratch + acc_bytes(plan);
+    char *rest = staged + ICD_TOKEN_CHUNK * icd_i_staged_bytes(staged_slots(plan));
+    parts p = {.acc = scratch, .staged = (uint8_t *)staged};
+    p.live = (int32_t *)(void *)rest;
+    p.gathered = (int8_t *)rest;
     p.at = p.live + icd_i_plan_widest(plan);
     p.any = (uint8_t *)(p.at + icd_i_plan_widest(plan));
     if (plan->kernel == ICD_KERNEL_GATHER || tokens > ICD_PANEL ||
@@ -82,10 +93,23 @@ static parts part_scratch(const icd_plan *plan, const int8_t *a, int64_t tokens,
     return p;
 }
 
-/* An ascending list without holes: no need to look up each entry, which costs 5 %. */
+/* 0, 1, 2... without holes: no need to look up each entry. */
 static bool is_run(const int32_t *live, int64_t count)
 {
-    return count > 0 && live[count - 1] - live[0] == count - 1;
+    return count > 0 && live[count - 1] == count - 1;
+}
+
+/* Where a block's weights are few enough to stay in the L1, a few tokens at a time cost
+   nothing, and their outputs can leave while the next ones are computed. */
+enum { FEW_GROUPS = 64, FEW_TOKENS = 8 };
+
+/* Asks for the lines that a block will write, which no cache may hold: else its stores,
+   one row behind the other, wait for them. */
+static void fetch_rows(const float *y, int64_t ldy, int64_t tokens, int64_t rows)
+{
+    enum { LINE = 64 / sizeof(float) };
+    for (int64_t t = 0; t < tokens; t++)
+        for (int64_t r = 0; r < rows; r += LINE) __builtin_prefetch(y + t * ldy + r, 1);
 }
 
 static int64_t skip_zeros(const int32_t *live, int64_t count, const parts *p)
@@ -99,30 +123,53 @@ static int64_t skip_zeros(const int32_t *live, int64_t count, const parts *p)
     return n;
 }
 
-/* The sums of one block for one chunk of tokens. */
-static void sum_block(const icd_kernels *k, const icd_packed_linear *l, int64_t block,
-                      const int8_t *a, int64_t tokens, const parts *p)
+/* The groups of one block: a list, or NULL where they are 0, 1, 2... */
+typedef struct list {
+    const int32_t *live, *at;
+    int64_t count;
+} list;
+
+static list list_block(const icd_plan *plan, int64_t block, const parts *p)
+{
+    int64_t first = plan->block_ptr[block], count = plan->block_ptr[block + 1] - first;
+    const int32_t *live = plan->live + first;
+    if (plan->kernel == ICD_KERNEL_GATHER) return (list){NULL, NULL, count};
+    if (p->any) return (list){p->live, p->at, skip_zeros(live, count, p)};
+    return (list){is_run(live, count) ? NULL : live, NULL, count};
+}
+
+/* One block for the chunk of tokens that is staged. */
+static void run_block(const icd_kernels *k, const icd_packed_linear *l, int64_t block,
+                      int64_t slots, const float *a_scale, int64_t tokens, float *y,
+                      int64_t ldy, const parts *p)
 {
     const icd_plan *plan = l->plan;
-    int64_t lda = plan->slots, first = plan->block_ptr[block];
-    int64_t groups = plan->block_ptr[block + 1] - first;
-    const int32_t *live = plan->live + first, *at = NULL;
-    if (plan->kernel == ICD_KERNEL_GATHER) {
-        k->gather_rows(a, lda, tokens, plan->live + first * ICD_GROUP, groups * ICD_GROUP,
-                       p->gathered);
-        a = p->gathered;
-        lda = groups * ICD_GROUP;
-        live = NULL;
-    } else if (p->any) {
-        groups = skip_zeros(live, groups, p);
-        live = p->live, at = p->at;
-    } else if (is_run(live, groups)) {
-        a += live[0] * ICD_GROUP;
-        live = NULL;
+    int64_t row = block * plan->vector, rows = block_rows(plan, block);
+    list c = list_block(plan, block, p);
+    int64_t step = c.count <= FEW_GROUPS ? FEW_TOKENS : tokens;
+    for (int64_t t = 0; t < tokens; t += step) {
+        int64_t n = tokens - t < step ? tokens - t : step;
+        fetch_rows(y + t * ldy + row, ldy, n, rows);
+        k->tile_block(p->staged + t * icd_i_staged_bytes(slots), slots, n, c.live, c.at,
+                      c.count,
+                      l->w + icd_i_pack_bytes(plan->block_ptr[block], plan->vector),
+                      l->comp + row, plan->vector, p->acc);
+        for (int64_t i = 0; i < n; i++)
+            k->dequantize_row(p->acc + i * plan->vector, rows, a_scale[t + i],
+                              l->scale + row, l->bias ? l->bias + row : NULL,
+                              y + (t + i) * ldy + row);
     }
-    k->tile_block(a, lda, tokens, live, at, groups,
-                  l->w + icd_i_pack_bytes(first, plan->vector),
-                  l->comp + block * plan->vector, plan->vector, p->acc);
+}
+
+/* Rows of each block's own slots, one behind the other; returns how many slots. */
+static int64_t gather(const icd_kernels *k, const icd_plan *plan, int64_t block,
+                      const int8_t *a, int64_t tokens, const parts *p)
+{
+    int64_t first = plan->block_ptr[block] * ICD_GROUP;
+    int64_t count = plan->block_ptr[block + 1] * ICD_GROUP - first;
+    k->gather_rows(a, plan->slots, tokens, plan->live + first, count, p->gathered);
+    k->stage_rows(p->gathered, count, tokens, count, p->staged);
+    return count;
 }
 
 void icd_i_linear_run(const icd_kernels *k, const icd_packed_linear *l, const int8_t *a,
@@ -131,15 +178,13 @@ void icd_i_linear_run(const icd_kernels *k, const icd_packed_linear *l, const in
 {
     const icd_plan *plan = l->plan;
     parts p = part_scratch(plan, a, tokens, scratch);
-    for (int64_t b = first; b < last; b++)
-        for (int64_t t = 0; t < tokens; t += ICD_TOKEN_CHUNK) {
-            int64_t row = b * plan->vector, n = tokens - t;
-            if (n > ICD_TOKEN_CHUNK) n = ICD_TOKEN_CHUNK;
-            sum_block(k, l, b, a + t * plan->slots, n, &p);
-            for (int64_t i = 0; i < n; i++)
-                k->dequantize_row(p.acc + i * plan->vector, block_rows(plan, b),
-                                  a_scale[t + i], l->scale + row,
-                                  l->bias ? l->bias + row : NULL,
-                                  y + (t + i) * ldy + row);
-        }
+    bool own = plan->kernel == ICD_KERNEL_GATHER;
+    for (int64_t t = 0; t < tokens; t += ICD_TOKEN_CHUNK) {
+        const int8_t *x = a + t * plan->slots;
+        int64_t n = tokens - t < ICD_TOKEN_CHUNK ? tokens - t : ICD_TOKEN_CHUNK;
+        if (!own) k->stage_rows(x, plan->slots, n, plan->slots, p.staged);
+        for (int64_t b = first; b < last; b++)
+            run_block(k, l, b, own ? gather(k, plan, b, x, n, &p) : plan->slots,
+                      a_scale + t, n, y + t * ldy, ldy, &p);
+    }
 }

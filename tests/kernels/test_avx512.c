@@ -202,6 +202,7 @@ static lanes model_widen_bytes(__m128i bytes)
 #define _mm512_set1_epi64(x)         model_set1_64(x)
 #define _mm512_shuffle_epi8          model_shuffle
 #define _mm512_cvtepu8_epi32(b)      model_widen_bytes(b)
+#define icd_i_stage_rows_avx512      stage_model
 #define icd_i_tile_block_avx512      tile_model
 #define icd_i_tile_block_int4_avx512 tile_int4_model
 #define icd_i_tile_block_24_avx512   tile_24_model
@@ -222,6 +223,8 @@ static void int8_tiles_are_exact(void **state)
 {
     static int8_t a[TOKENS * LDA], w[GROUPS * MAX_VECTOR * 4];
     static int32_t found[TOKENS * MAX_VECTOR], expected[TOKENS * MAX_VECTOR];
+    static uint8_t staged[TOKENS * (12 * GROUPS + 64)];
+    const icd_kernels *ref = icd_i_kernels(ICD_ISA_REF);
     int32_t comp[MAX_VECTOR];
     icd_rng rng;
     (void)state;
@@ -237,10 +240,12 @@ static void int8_tiles_are_exact(void **state)
                 memset(comp, 0, sizeof comp);
                 for (int64_t i = 0; i < count * vector * 4; i++)
                     comp[i / 4 % vector] += 128 * w[i];
-                icd_i_kernels(ICD_ISA_REF)
-                    ->tile_block(a, LDA, tokens, live, at, count, w, comp, vector,
-                                 expected);
-                tile_model(a, LDA, tokens, live, at, count, w, comp, vector, found);
+                ref->stage_rows(a, LDA, tokens, 4 * GROUPS, staged);
+                ref->tile_block(staged, 4 * GROUPS, tokens, live, at, count, w, comp,
+                                vector, expected);
+                stage_model(a, LDA, tokens, 4 * GROUPS, staged);
+                tile_model(staged, 4 * GROUPS, tokens, live, at, count, w, comp, vector,
+                           found);
                 assert_memory_equal(found, expected, bytes);
             }
 }

@@ -34,6 +34,19 @@ static void sum_weights(call *c)
                 c->comp[r] += 128 * c->w[(j * c->vector + r) * 4 + k];
 }
 
+/* Stages into no more than a row may take. */
+static void run_int8(const icd_kernels *k, const call *c, const int32_t *at, int32_t *acc)
+{
+    int64_t bytes = c->tokens * icd_i_staged_bytes(4 * MAX_GROUPS);
+    uint8_t *staged = checked_malloc((size_t)bytes + 1);
+    staged[bytes] = 0x5A;
+    k->stage_rows(c->a, c->lda, c->tokens, 4 * MAX_GROUPS, staged);
+    k->tile_block(staged, 4 * MAX_GROUPS, c->tokens, c->live, at, c->count, c->w, c->comp,
+                  c->vector, acc);
+    assert_int_equal(staged[bytes], 0x5A);
+    free(staged);
+}
+
 static void check_int8(const icd_kernels *k, const call *c)
 {
     size_t n = (size_t)(c->tokens * c->vector), bytes = n * sizeof(int32_t);
@@ -41,11 +54,8 @@ static void check_int8(const icd_kernels *k, const call *c)
     int32_t *found = checked_malloc(bytes + GUARD);
     const int32_t *at = c->tokens % 4 == 1 ? c->list : NULL;
     memset(found, 0x5A, bytes + GUARD);
-    icd_i_kernels(ICD_ISA_REF)
-        ->tile_block(c->a, c->lda, c->tokens, c->live, at, c->count, c->w, c->comp,
-                     c->vector, expected);
-    k->tile_block(c->a, c->lda, c->tokens, c->live, at, c->count, c->w, c->comp,
-                  c->vector, found);
+    run_int8(icd_i_kernels(ICD_ISA_REF), c, at, expected);
+    run_int8(k, c, at, found);
     if (memcmp(expected, found, bytes) != 0)
         fail_msg("%s: %lld tokens, %lld groups, V %d differ", icd_i_isa_name(k->isa),
                  (long long)c->tokens, (long long)c->count, c->vector);
@@ -87,6 +97,30 @@ static void for_each_shape(void (*check)(const icd_kernels *, const call *), boo
     free(c.af);
     free(w);
     free(a);
+}
+
+/* More groups than one pass takes, with and without holes. */
+static void long_int8_sums_are_exact(void **state)
+{
+    enum { LONG = 150, TOKENS = 5, V = 80, SLOTS = 4 * LONG };
+    static int8_t a[TOKENS * SLOTS], w[SLOTS * V];
+    static int32_t sum[2][TOKENS * V], list[LONG];
+    static uint8_t staged[TOKENS * (3 * SLOTS + 64)];
+    icd_rng rng;
+    (void)state;
+    icd_i_rng_init(&rng, 23, 0);
+    fill_int8(&rng, a, sizeof a);
+    fill_int8(&rng, w, sizeof w);
+    for (int32_t j = 0; j < LONG; j++) list[j] = j + (j > 70) + (j > 90);
+    for (int holes = 0; holes < 2; holes++)
+        for (int i = 0; level_at(i); i++) {
+            call c = {.count = holes ? LONG - 2 : LONG, .vector = V, .w = w};
+            sum_weights(&c);
+            level_at(i)->stage_rows(a, SLOTS, TOKENS, SLOTS, staged);
+            level_at(i)->tile_block(staged, SLOTS, TOKENS, holes ? list : NULL, NULL,
+                                    c.count, w, c.comp, V, sum[i > 0]);
+            if (i) assert_memory_equal(sum[1], sum[0], sizeof sum[0]);
+        }
 }
 
 static void int8_tiles_give_the_same_bits(void **state)
@@ -176,13 +210,17 @@ static void extreme_sums_do_not_saturate(void **state)
     int8_t *a = checked_malloc(4 * GROUPS), *w = checked_malloc(4 * GROUPS * V);
     int32_t comp[V], acc[V];
     (void)state;
+    uint8_t *staged = checked_malloc((size_t)icd_i_staged_bytes(4 * GROUPS));
     memset(a, 127, 4 * GROUPS);
     memset(w, -127, 4 * GROUPS * V);
     for (int r = 0; r < V; r++) comp[r] = 128 * -127 * 4 * GROUPS;
     for (int i = 0; level_at(i); i++) {
-        level_at(i)->tile_block(a, 4 * GROUPS, 1, NULL, NULL, GROUPS, w, comp, V, acc);
+        level_at(i)->stage_rows(a, 4 * GROUPS, 1, 4 * GROUPS, staged);
+        level_at(i)->tile_block(staged, 4 * GROUPS, 1, NULL, NULL, GROUPS, w, comp, V,
+                                acc);
         for (int r = 0; r < V; r++) assert_int_equal(acc[r], -127 * 127 * 131072);
     }
+    free(staged);
     free(w);
     free(a);
 }
@@ -244,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_fills_the_whole_table),
         cmocka_unit_test(int8_tiles_give_the_same_bits),
+        cmocka_unit_test(long_int8_sums_are_exact),
         cmocka_unit_test(f32_tiles_give_the_same_bits),
         cmocka_unit_test(long_sums_keep_their_order),
         cmocka_unit_test(panels_hold_rows_side_by_side),

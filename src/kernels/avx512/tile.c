@@ -11,11 +11,19 @@
 /* Groups of activations, groups of weights, how many. */
 #define LIST const int32_t *live, const int32_t *at, int64_t count
 
-static inline __m512i broadcast4(const int8_t *a)
+/* A staged row: activations plus 128, the unsigned factor of VNNI. */
+void icd_i_stage_rows_avx512(const int8_t *a, int64_t lda, int64_t tokens, int64_t slots,
+                             uint8_t *out)
 {
-    uint32_t four;
+    for (int64_t t = 0; t < tokens; t++, out += icd_i_staged_bytes(slots))
+        for (int64_t s = 0; s < slots; s++) out[s] = (uint8_t)(a[t * lda + s] + 128);
+}
+
+static inline __m512i broadcast4(const uint8_t *a)
+{
+    int32_t four;
     memcpy(&four, a, sizeof four);
-    return _mm512_set1_epi32((int32_t)(four ^ 0x80808080u));
+    return _mm512_set1_epi32(four);
 }
 
 #define WEIGHTS(r) _mm512_loadu_si512(w + 64 * r)
@@ -38,12 +46,12 @@ static inline __m512i broadcast4(const int8_t *a)
     }
 #define SAVE_4(t) SAVE(t, 0) SAVE(t, 1) SAVE(t, 2) SAVE(t, 3)
 #define TILE_4(name, TOKENS)                                                             \
-    static inline void name(const int8_t *a, int64_t lda, LIST, const int8_t *lines,     \
+    static inline void name(const uint8_t *a, int64_t lda, LIST, const int8_t *lines,    \
                             const int32_t *comp, int32_t vector, int32_t *acc)           \
     {                                                                                    \
         TOKENS(CLEAR_4)                                                                  \
         for (int64_t j = 0; j < count; j++) {                                            \
-            const int8_t *x = a + 4 * (live ? live[j] : j);                              \
+            const uint8_t *x = a + 4 * (live ? live[j] : j);                             \
             const int8_t *w = lines + 4 * (int64_t)vector * (at ? at[j] : j);            \
             __m512i w0 = WEIGHTS(0), w1 = WEIGHTS(1), w2 = WEIGHTS(2), w3 = WEIGHTS(3);  \
             TOKENS(STEP_4)                                                               \
@@ -55,12 +63,12 @@ static inline __m512i broadcast4(const int8_t *a)
 #define STEP_1(t)  sum##t##0 = _mm512_dpbusd_epi32(sum##t##0, broadcast4(x + t * lda), w0);
 #define SAVE_1(t)  SAVE(t, 0)
 #define TILE_1(name, TOKENS)                                                             \
-    static inline void name(const int8_t *a, int64_t lda, LIST, const int8_t *lines,     \
+    static inline void name(const uint8_t *a, int64_t lda, LIST, const int8_t *lines,    \
                             const int32_t *comp, int32_t vector, int32_t *acc)           \
     {                                                                                    \
         TOKENS(CLEAR_1)                                                                  \
         for (int64_t j = 0; j < count; j++) {                                            \
-            const int8_t *x = a + 4 * (live ? live[j] : j);                              \
+            const uint8_t *x = a + 4 * (live ? live[j] : j);                             \
             const int8_t *w = lines + 4 * (int64_t)vector * (at ? at[j] : j);            \
             __m512i w0 = WEIGHTS(0);                                                     \
             TOKENS(STEP_1)                                                               \
@@ -74,7 +82,7 @@ TILE_4(tile_1x4, REPEAT_1)
 TILE_1(tile_6x1, REPEAT_6)
 TILE_1(tile_1x1, REPEAT_1)
 
-static void rows_64(const int8_t *a, int64_t lda, int64_t tokens, LIST, const int8_t *w,
+static void rows_64(const uint8_t *a, int64_t lda, int64_t tokens, LIST, const int8_t *w,
                     const int32_t *comp, int32_t vector, int32_t *acc)
 {
     int64_t t = 0;
@@ -86,7 +94,7 @@ static void rows_64(const int8_t *a, int64_t lda, int64_t tokens, LIST, const in
         tile_1x4(a + t * lda, lda, live, at, count, w, comp, vector, acc + t * vector);
 }
 
-static void rows_16(const int8_t *a, int64_t lda, int64_t tokens, LIST, const int8_t *w,
+static void rows_16(const uint8_t *a, int64_t lda, int64_t tokens, LIST, const int8_t *w,
                     const int32_t *comp, int32_t vector, int32_t *acc)
 {
     int64_t t = 0;
@@ -107,12 +115,13 @@ static void offsets(const int32_t *at, int64_t count, const int8_t *w, int32_t v
     _mm512_storeu_si512(comp, sum);
 }
 
-void icd_i_tile_block_avx512(const int8_t *a, int64_t lda, int64_t tokens,
+void icd_i_tile_block_avx512(const uint8_t *a, int64_t slots, int64_t tokens,
                              const int32_t *live, const int32_t *at, int64_t count,
                              const int8_t *w, const int32_t *comp, int32_t vector,
                              int32_t *acc)
 {
     int32_t own[64];
+    int64_t lda = icd_i_staged_bytes(slots);
     for (int32_t r = 0, rows; r < vector; r += rows) {
         const int32_t *start = at ? own : comp + r;
         rows = r + 64 <= vector ? 64 : 16;

@@ -3,8 +3,16 @@
 #include "kernels/level.h"
 
 #include <math.h>
+#include <string.h>
 
-void icd_i_tile_block_ref(const int8_t *a, int64_t lda, int64_t tokens,
+void icd_i_stage_rows_ref(const int8_t *a, int64_t lda, int64_t tokens, int64_t slots,
+                          uint8_t *out)
+{
+    for (int64_t t = 0; t < tokens; t++)
+        memcpy(out + t * icd_i_staged_bytes(slots), a + t * lda, (size_t)slots);
+}
+
+void icd_i_tile_block_ref(const uint8_t *a, int64_t slots, int64_t tokens,
                           const int32_t *live, const int32_t *at, int64_t count,
                           const int8_t *w, const int32_t *comp, int32_t vector,
                           int32_t *acc)
@@ -14,7 +22,8 @@ void icd_i_tile_block_ref(const int8_t *a, int64_t lda, int64_t tokens,
         for (int32_t r = 0; r < vector; r++) {
             int32_t sum = 0;
             for (int64_t j = 0; j < count; j++) {
-                const int8_t *x = a + t * lda + 4 * (live ? live[j] : j);
+                const int8_t *x = (const int8_t *)a + t * icd_i_staged_bytes(slots) +
+                                  4 * (live ? live[j] : j);
                 const int8_t *y = w + ((at ? at[j] : j) * vector + r) * 4;
                 for (int k = 0; k < 4; k++) sum += x[k] * y[k];
             }
