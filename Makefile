@@ -18,7 +18,8 @@ model: setup ## fetch the demo's real model (MiniLM, 84 MB, pinned by hash) into
 
 build: setup ## build the library and `icd` (PRESET=dev|release|asan|ubsan|tsan|clang)
 	@cmake --preset $(PRESET) >/dev/null
-	@cmake --build --preset $(PRESET) -j $(JOBS)
+	@test -t 1 || { quiet=--quiet; echo "building $(BUILD) ..."; }; \
+	    cmake --build --preset $(PRESET) -j $(JOBS) -- $$quiet
 
 demo: build model ## the main job on a real model, with progress, verdict and report
 	@ICD=$(ICD) examples/demo.sh

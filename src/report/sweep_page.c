@@ -131,8 +131,8 @@ static void md_line(icd_page *page, const json_t *point, const json_t *arm)
 
 static void markdown(icd_page *page)
 {
-    icd_i_page_raw(page, "## ICD: sweep\n\n| config | arm | live tiles, % | weight bytes "
-                         "a token | ms a step [95 % CI] | against linear, % | quality "
+    icd_i_page_raw(page, "## ICD: sweep\n\n| config | arm | live tiles, % | bytes a "
+                         "token | ms a step [95 % CI] | against linear, % | quality "
                          "|\n| --- | --- | ---: | ---: | ---: | ---: | ---: |\n");
     each_arm(page, md_line);
     const json_t *first = json_array_get(icd_i_page_get(page, "points"), 0);
@@ -199,7 +199,7 @@ static void html(icd_page *page)
     icd_i_section_sweep(page);
     icd_i_page_section(page, "all", "Every arm of every combination");
     icd_i_page_table(page, "Arms; changes are paired, against linear of the same run",
-                     "config|arm|#live tiles|#weight bytes a token|#ms a step|#against "
+                     "config|arm|#live tiles|#bytes a token|#ms a step|#against "
                      "linear|#quality");
     each_arm(page, html_line);
     icd_i_page_table_end(page);

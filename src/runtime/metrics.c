@@ -66,10 +66,17 @@ static const char *kernel_name(int32_t kind)
     return NAME[kind & 3];
 }
 
+/* Tokens that one step computes: in decoding, one for each sequence. */
+static int64_t step_tokens(const icd_job *job)
+{
+    bool decode = job->config->runner.phase == ICD_PHASE_DECODE;
+    return decode ? job->input.batch : job->input.batch * job->input.seq;
+}
+
 static void add_times(icd_job *job, int64_t a, json_t *row)
 {
     icd_summary s;
-    double tokens = (double)(job->input.batch * job->input.seq);
+    double tokens = (double)step_tokens(job);
     const char *name = job->arm[a].name;
     if (icd_samples_summary(job->ctx, job->samples, name, job->config->measure.seed,
                             &s) != ICD_OK)
@@ -431,9 +438,10 @@ static json_t *all(icd_job *job)
     json_object_set_new(root, "model", model_row(job));
     json_object_set_new(
         root, "input",
-        json_pack("{s:s,s:I,s:I,s:I}", "name", job->input.name ? job->input.name : "",
+        json_pack("{s:s,s:I,s:I,s:I,s:I}", "name", job->input.name ? job->input.name : "",
                   "tokens", (json_int_t)job->input.tokens, "batch",
-                  (json_int_t)job->input.batch, "seq", (json_int_t)job->input.seq));
+                  (json_int_t)job->input.batch, "seq", (json_int_t)job->input.seq,
+                  "tokens_per_step", (json_int_t)step_tokens(job)));
     if (job->layout) json_object_set_new(root, "transform", transform_row(job));
     json_object_set_new(root, "exactness", check_rows(job));
     json_object_set_new(root, "arms", arm_rows(job));

@@ -247,9 +247,10 @@ static json_t *arm_row(const json_t *metrics, const json_t *arm, const json_t *m
     const json_t *input = json_object_get(metrics, "input");
     const char *name = json_string_value(json_object_get(arm, "name"));
     const json_t *c = comparison(metrics, name ? name : "");
-    double tokens = json_number_value(json_object_get(input, "batch")) *
-                    json_number_value(json_object_get(input, "seq"));
-    double bytes = json_number_value(json_object_get(arm, "bytes"));
+    double tokens = json_number_value(json_object_get(input, "tokens_per_step"));
+    double bytes =
+        json_number_value(json_object_get(arm, "bytes")) +
+        json_number_value(json_object_get(json_object_get(arm, "kv"), "bytes"));
     const json_t *cosine =
         json_object_get(json_object_get(metrics, "transform"), "cosine_vs_dense");
     return json_pack(
