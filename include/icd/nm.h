@@ -19,6 +19,8 @@ typedef struct icd_nm_opts {
     int32_t effort;       /**< icd_effort; zero (low) takes 0.05 s for 128 x 64 */
     double time_budget_s; /**< 0: none; ends the search, the best so far is returned */
     int64_t seed;
+    bool warm; /**< the columns stand in an order that an earlier search found: this one
+                    begins as cool as that ended and goes on from there */
 } icd_nm_opts;
 
 typedef struct icd_nm_stats {

@@ -29,7 +29,7 @@ double icd_i_job_loss(const icd_job *job, int64_t i, int64_t end);
 const char *icd_i_redo_what(const icd_job *job, int64_t linear);
 
 /** Share by which a loss must fall to count as less. */
-#define ICD_REDO_LEAST 1e-4
+#define ICD_REDO_LEAST 1e-6
 
 /**
  * Tries the transforms of job->linear again: N:M groups by a search that begins with the

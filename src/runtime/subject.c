@@ -115,7 +115,8 @@ icd_status icd_i_search_nm(icd_job *job, const icd_subject *s, int64_t count,
     int32_t n = 0, m = 0;
     int64_t rows = 0;
     icd_nm_opts search = {.effort = job->config->solver.effort,
-                          .seed = job->config->solver.seed + turn};
+                          .seed = job->config->solver.seed + turn,
+                          .warm = start != NULL};
     icd_sparsity_nm(opts, &n, &m);
     *out = NULL;
     if (n >= m || s[0].w.cols % m) return ICD_OK; /* the adapter says why not */

@@ -168,6 +168,7 @@ static icd_status search_window(icd_ctx *ctx, const job *j, const stretch *turn,
     icd_i_rng_init(&rng, (uint64_t)j->opts->seed, (uint64_t)turn->number);
     ICD_TRY(icd_i_nm_search_init(ctx, &source, rng, &s));
     icd_nm_cooling cooling = cooling_of(&s.state, j->opts->effort, turn->count);
+    cooling.warm = j->opts->warm;
     icd_i_nm_anneal(ctx, &s, &cooling);
     icd_i_nm_descend(ctx, &s);
     ICD_TRY(icd_i_check_cancel(ctx));

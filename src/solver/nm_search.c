@@ -13,6 +13,9 @@
  * matrices. */
 #define HOT  .15
 #define COLD .1
+/* In a good order a random exchange loses so much more than in a random one: temperatures
+   that start from there are in units of the latter. */
+#define WARM_LOSS 3.6
 /* The rest of the time is for the descent. */
 #define ANNEAL_TIME .9
 
@@ -155,7 +158,8 @@ static double progress(icd_nm_search *s, const icd_nm_cooling *cooling, int64_t 
 
 void icd_i_nm_anneal(icd_ctx *ctx, icd_nm_search *s, const icd_nm_cooling *cooling)
 {
-    double unit = mean_loss(&s->state), begun = icd_i_now();
+    double unit = mean_loss(&s->state) / (cooling->warm ? WARM_LOSS : 1);
+    double begun = icd_i_now();
     int64_t stage = cooling->rounds / STAGES + 1;
     if (s->stopped || !cooling->rounds || unit <= 0) return;
     for (int64_t k = 0; !must_stop(ctx, s); ++k) {

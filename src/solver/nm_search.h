@@ -32,6 +32,7 @@ void icd_i_nm_search_release(icd_ctx *ctx, icd_nm_search *s);
 typedef struct icd_nm_cooling {
     int64_t rounds, swaps;
     bool by_clock; /**< also most of the time to the deadline */
+    bool warm;     /**< the order is good already */
 } icd_nm_cooling;
 
 /** Exchanges at falling temperature, ending with the best groups met. */

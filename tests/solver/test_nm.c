@@ -229,6 +229,30 @@ static void test_never_below_identity(void **state)
     free(x);
 }
 
+/* From the order that a search ended with, a warm one goes on where another would begin
+   by forgetting it. */
+static void test_warm_goes_on(void **state)
+{
+    (void)state;
+    enum { ROWS = 128, COLS = 128 };
+    icd_ctx *ctx = make_ctx(1);
+    float *x = random_saliency(ROWS, COLS, SEED), *y = calloc(ROWS * COLS, sizeof *y);
+    icd_perm *p = NULL, *q = NULL;
+    icd_nm_stats first, second;
+    icd_nm_opts opts = {.size = sizeof opts, .seed = 1, .warm = true};
+    assert_ok(ctx, icd_nm_permute(ctx, x, ROWS, COLS, 2, 4, NULL, &p, &first));
+    for (int64_t k = 0; k < ROWS * COLS; ++k)
+        y[k] = x[k - k % COLS + p->old_of_new[k % COLS]];
+    assert_ok(ctx, icd_nm_permute(ctx, y, ROWS, COLS, 2, 4, &opts, &q, &second));
+    assert_close(second.before, first.after);
+    assert_true(second.after > first.after);
+    icd_perm_free(ctx, p);
+    icd_perm_free(ctx, q);
+    icd_ctx_free(ctx);
+    free(x);
+    free(y);
+}
+
 static void test_same_bytes_for_any_threads(void **state)
 {
     (void)state;
@@ -293,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_efficacy_of_random_matrices),
         cmocka_unit_test(test_many_columns),
         cmocka_unit_test(test_never_below_identity),
+        cmocka_unit_test(test_warm_goes_on),
         cmocka_unit_test(test_same_bytes_for_any_threads),
         cmocka_unit_test(test_clock_and_cancellation),
         cmocka_unit_test(test_failing_allocations),
