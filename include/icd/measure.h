@@ -2,10 +2,11 @@
  * @file measure.h
  * Times arms against each other so that the difference can be believed.
  *
- * A warm sample is a burst: one discarded step, then m timed steps of one arm; its value
- * is their mean. Bursts of all arms interleave in whole Williams designs; a block is one
- * pass over all arms. delta = exp(mean over blocks of ln(t_b / t_a)) - 1, with a BCa
- * bootstrap interval over blocks (widened for small numbers as Student's t is).
+ * A warm sample is a burst: one discarded step, then m timed steps of one arm (m is the
+ * same for all arms); its value is their mean. Bursts of all arms interleave in whole
+ * Williams designs; a block is one pass over all arms. delta = exp(mean over blocks of
+ * ln(t_b / t_a)) - 1, with a BCa bootstrap interval over blocks (widened for small
+ * numbers as Student's t is).
  */
 #ifndef ICD_MEASURE_H
 #define ICD_MEASURE_H
@@ -24,11 +25,11 @@ typedef enum icd_measure_mode { ICD_MEASURE_WARM, ICD_MEASURE_COLD } icd_measure
  * in. */
 typedef struct icd_measure_opts {
     size_t size;
-    int32_t mode;         /**< icd_measure_mode */
-    int64_t repeats;      /**< samples per arm at most */
-    int64_t warmup_iter;  /**< steps of every arm before the first sample */
-    int64_t min_blocks;   /**< blocks at least (>= 30) */
-    double burst_ms;      /**< a burst lasts about this long; sets m */
+    int32_t mode;        /**< icd_measure_mode */
+    int64_t repeats;     /**< samples per arm at most */
+    int64_t warmup_iter; /**< steps of every arm before the first sample */
+    int64_t min_blocks;  /**< blocks at least (>= 30) */
+    double burst_ms;     /**< a burst of the quickest arm lasts about this long; sets m */
     double ci_half_width; /**< stop when every compared CI is narrower than this share */
     double timeout_s;     /**< stop then at the latest (once min_blocks are in) */
     int64_t seed;         /**< of the bootstrap */
@@ -49,6 +50,9 @@ typedef struct icd_arm {
     const char *name; /**< "linear" */
     icd_status (*step)(icd_ctx *ctx, void *self);
     void *self;
+    /** Takes a whole sample by itself, as a program does that prints its latencies: their
+     * mean and how many they were; NULL: bursts of `step` are timed. */
+    icd_status (*burst)(icd_ctx *ctx, void *self, double *lat_ms, int64_t *steps);
 } icd_arm;
 
 /** Which criterion ended a measurement. */

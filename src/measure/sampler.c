@@ -62,21 +62,47 @@ static icd_status step_many(sampler *s, int64_t arm, int64_t steps, double *seco
     return icd_i_check_cancel(s->ctx);
 }
 
-/* Warms every arm up and chooses its burst: as many steps as fill burst_ms. */
+/* Warms every arm up and chooses the burst: as many steps as fill burst_ms with the
+ * quickest arm. All arms take the same number: the first steps after another arm are the
+ * slowest, and an arm of shorter bursts would pay for them more often. */
 static icd_status warm_up(sampler *s)
 {
+    int64_t burst = 1;
     for (int64_t a = 0; a < s->out->arms; a++) {
         double seconds = 0;
         int64_t steps = s->opts.warmup_iter > 0 ? s->opts.warmup_iter : 1;
+        if (s->arm[a].burst) continue;
         icd_i_progress(s->ctx, "warm-up", a, s->out->arms);
         icd_status status = step_many(s, a, steps, &seconds);
         if (status != ICD_OK) return status;
         double per_step = seconds / (double)steps;
         double fit =
             per_step > 0 ? ceil(s->opts.burst_ms * 1e-3 / per_step) : BURST_STEPS_MAX;
-        s->out->burst[a] = s->opts.mode == ICD_MEASURE_COLD
-                               ? 1
-                               : (int64_t)fmin(fmax(fit, 1), BURST_STEPS_MAX);
+        burst = (int64_t)fmin(fmax(fit, (double)burst), BURST_STEPS_MAX);
+    }
+    if (s->opts.mode == ICD_MEASURE_COLD) burst = 1;
+    for (int64_t a = 0; a < s->out->arms; a++) s->out->burst[a] = burst;
+    return ICD_OK;
+}
+
+/* A sample that the arm takes itself. */
+static icd_status take_burst(sampler *s, int64_t arm, double *lat_ms, int64_t *steps)
+{
+    icd_status status = s->arm[arm].burst(s->ctx, s->arm[arm].self, lat_ms, steps);
+    if (status != ICD_OK) return icd_i_fail_within(s->ctx, status, s->arm[arm].name);
+    return icd_i_check_cancel(s->ctx);
+}
+
+/* The first sample of an arm that takes them itself: it tells how long they are, and is
+ * discarded. */
+static icd_status warm_up_bursts(sampler *s)
+{
+    for (int64_t a = 0; a < s->out->arms; a++) {
+        double discarded = 0;
+        if (!s->arm[a].burst) continue;
+        icd_i_progress(s->ctx, "warm-up", a, s->out->arms);
+        icd_status status = take_burst(s, a, &discarded, &s->out->burst[a]);
+        if (status != ICD_OK) return status;
     }
     return ICD_OK;
 }
@@ -97,24 +123,32 @@ static void flush_caches(sampler *s)
     icd_i_parallel(s->ctx, icd_ctx_threads(s->ctx), flush_part, s);
 }
 
-static icd_status take_sample(sampler *s, int64_t block, int32_t position)
+/* What comes before a sample and is not in it: emptied caches, or one step that pays for
+ * the arm before. */
+static icd_status prepare(sampler *s, int64_t arm)
 {
-    int64_t arm = s->order[position], at = block * s->out->arms + arm;
-    double seconds = 0;
-    icd_status status = ICD_OK;
+    double discarded = 0;
     if (s->opts.mode == ICD_MEASURE_COLD)
         flush_caches(s);
-    else
-        status =
-            step_many(s, arm, 1, &seconds); /* discarded: it pays for the arm before */
+    else if (!s->arm[arm].burst)
+        return step_many(s, arm, 1, &discarded);
+    return ICD_OK;
+}
+
+static icd_status take_sample(sampler *s, int64_t block, int32_t position)
+{
+    int64_t arm = s->order[position], at = block * s->out->arms + arm, steps = 0;
+    double seconds = 0;
+    icd_status status = prepare(s, arm);
     if (status != ICD_OK) return status;
     s->out->mhz[at] = icd_i_core_mhz();
     s->out->t_start[at] = icd_i_raw_now() - s->began;
+    s->out->position[at] = position;
+    if (s->arm[arm].burst) return take_burst(s, arm, &s->out->lat_ms[at], &steps);
     int64_t interruptions = icd_i_interruptions();
     status = step_many(s, arm, s->out->burst[arm], &seconds);
     s->out->clock.interrupted += icd_i_interruptions() != interruptions;
     s->out->lat_ms[at] = seconds * 1e3 / (double)s->out->burst[arm];
-    s->out->position[at] = position;
     return status;
 }
 
@@ -243,6 +277,7 @@ static icd_status sample(sampler *s)
     int cpu = sched_getcpu();
     icd_clock *clock = &s->out->clock;
     ICD_TRY(warm_up(s));
+    ICD_TRY(warm_up_bursts(s));
     icd_i_clock_state(CPUS, cpu, clock);
     int64_t throttled = icd_i_throttle_count(CPUS, cpu);
     s->began = icd_i_raw_now();

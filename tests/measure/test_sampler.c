@@ -3,6 +3,7 @@
 #include <icd/measure.h>
 
 #include "base/file.h"
+#include "measure/clock.h"
 #include "measure/design.h"
 
 #include <math.h>
@@ -84,6 +85,32 @@ static void takes_whole_designs_and_at_least_thirty(void **state)
     assert_non_null(strstr(s->stopped, "every interval"));
     assert_int_equal(s->stop, ICD_STOP_INTERVAL);
     assert_string_equal(s->clock.pinned, "not pinned");
+    icd_samples_free(ctx, s);
+}
+
+static icd_status slow_step(icd_ctx *c, void *self)
+{
+    (void)c;
+    (void)self;
+    for (double until = icd_i_raw_now() + 1e-4; icd_i_raw_now() < until;) {
+    }
+    return ICD_OK;
+}
+
+/* The first steps after another arm are slow: arms of shorter bursts would pay for them
+ * more often. */
+static void all_arms_take_bursts_of_as_many_steps(void **state)
+{
+    int64_t count = 0;
+    icd_arm arm[2] = {{"slow", slow_step, NULL}, {"quick", count_step, &count}};
+    icd_measure_opts opts;
+    icd_samples *s = NULL;
+    (void)state;
+    icd_options_init(&icd_measure_table, &opts);
+    opts.burst_ms = .0002;
+    opts.ci_half_width = 1;
+    assert_ok(ctx, icd_measure_arms(ctx, arm, 2, &opts, &s));
+    assert_int_equal(s->burst[0], s->burst[1]);
     icd_samples_free(ctx, s);
 }
 
@@ -365,6 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(design_is_balanced),
         cmocka_unit_test(takes_whole_designs_and_at_least_thirty),
+        cmocka_unit_test(all_arms_take_bursts_of_as_many_steps),
         cmocka_unit_test(stops_at_the_largest_number),
         cmocka_unit_test(cold_mode_takes_single_steps),
         cmocka_unit_test(time_limit_waits_for_the_least_number),
