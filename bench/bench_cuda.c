@@ -42,11 +42,29 @@ typedef struct set {
     icd_dptr x, scale, y, w;
 } set;
 
-static float *random_floats(bench *b, int64_t n)
+static const char *const TYPE_NAME[ICD_GPU_TYPES] = {"bf16", "int8", "fp8"};
+
+/* Weights of a type, as icd_gpu_weights has them: f32 for bf16, else random bytes (of
+ * e4m3 none that is NaN). */
+typedef struct weights {
+    void *w;
+    float *scale; /* [rows] ones */
+} weights;
+
+static icd_status random_weights(bench *b, const shape *s, int32_t type, weights *out)
 {
+    int64_t n = s->rows * s->cols;
     float *v = malloc((size_t)n * sizeof *v);
-    for (int64_t i = 0; v && i < n; i++) v[i] = (float)icd_i_rng_normal(&b->rng);
-    return v;
+    out->w = v;
+    out->scale = malloc((size_t)s->rows * sizeof *out->scale);
+    if (!v || !out->scale) return ICD_ENOMEM;
+    for (int64_t r = 0; r < s->rows; r++) out->scale[r] = 1;
+    for (int64_t i = 0; i < n; i++)
+        if (type == ICD_GPU_BF16)
+            v[i] = (float)icd_i_rng_normal(&b->rng);
+        else
+            ((unsigned char *)v)[i] = (unsigned char)(icd_i_rng_u32(&b->rng) & 0xbf);
+    return ICD_OK;
 }
 
 /* A mask in which each granule of V rows x g columns lives with probability `live`. */
@@ -101,33 +119,59 @@ done:
 
 static icd_status launch_tile(bench *b, const shape *s, const set *one)
 {
-    return icd_i_gpu_product(b->ctx, &b->gpu, &one->l, one->x, one->scale, ICD_GPU_NONE,
-                             one->y, s->rows);
+    return icd_i_gpu_product(b->ctx, &b->gpu, &one->l, one->x, one->scale, one->y,
+                             s->rows);
+}
+
+static icd_lt_product lt_product(const shape *s, const set *one)
+{
+    return (icd_lt_product){.type = one->l.type,
+                            .tokens = s->tokens,
+                            .rows = s->rows,
+                            .cols = s->cols,
+                            .ldx = s->cols,
+                            .x = one->x,
+                            .w = one->w,
+                            .y = one->y};
 }
 
 static icd_status launch_lt(bench *b, const shape *s, const set *one)
 {
-    icd_lt_product p = {ICD_LT_BF16, s->tokens, s->rows, s->cols, one->x, one->w, one->y};
+    icd_lt_product p = lt_product(s, one);
     return icd_i_lt_run(b->ctx, b->lt, &p);
 }
 
-/* Random bits of small bf16 numbers: timings on zeros flatter. */
-static icd_status put_random(bench *b, int64_t values, icd_dptr *out)
+/* Random numbers of like size: timings on zeros flatter. */
+static icd_status put_random(bench *b, int32_t type, int64_t values, icd_dptr *out)
 {
-    uint16_t *v = malloc((size_t)values * sizeof *v);
+    int64_t bytes = values * icd_i_gpu_size(type);
+    unsigned char *v = malloc((size_t)bytes);
     if (!v) return ICD_ENOMEM;
-    for (int64_t i = 0; i < values; i++)
-        v[i] = (uint16_t)(0x3c00 | (icd_i_rng_u32(&b->rng) & 0x83ff));
-    icd_status status = icd_i_gpu_put(b->ctx, &b->gpu, v, values * 2, "operands", out);
+    for (int64_t i = 0; i < bytes; i++) {
+        uint32_t bits = icd_i_rng_u32(&b->rng);
+        bool exponent = type == ICD_GPU_BF16 && i % 2;
+        v[i] = (unsigned char)(exponent ? 0x3c | (bits & 0x83) : bits & 0xbf);
+    }
+    icd_status status = icd_i_gpu_put(b->ctx, &b->gpu, v, bytes, "operands", out);
+    free(v);
+    return status;
+}
+
+static icd_status put_ones(bench *b, int64_t tokens, icd_dptr *out)
+{
+    float *v = malloc((size_t)tokens * sizeof *v);
+    if (!v) return ICD_ENOMEM;
+    for (int64_t i = 0; i < tokens; i++) v[i] = 1;
+    icd_status status = icd_i_gpu_put(b->ctx, &b->gpu, v, tokens * 4, "scales", out);
     free(v);
     return status;
 }
 
 static void release_set(bench *b, set *one)
 {
-    const icd_dptr at[] = {one->x,      one->y,          one->w,
-                           one->scale,  one->l.w,        one->l.live,
-                           one->l.item, one->l.item_ptr, one->l.d_block_ptr};
+    const icd_dptr at[] = {
+        one->x,      one->y,      one->w,          one->scale,         one->l.w,
+        one->l.live, one->l.item, one->l.item_ptr, one->l.d_block_ptr, one->l.w_scale};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++)
         icd_device_release(b->ctx, b->gpu.device, at[i]);
     icd_i_plan_free(b->ctx, one->l.plan);
@@ -135,16 +179,17 @@ static void release_set(bench *b, set *one)
 }
 
 static icd_status make_set(bench *b, const shape *s, const icd_layout_entry *e,
-                           const icd_linear *info, int32_t vector, const float *w,
-                           set *one)
+                           const icd_linear *info, int32_t vector, int32_t type,
+                           const weights *w, set *one)
 {
     icd_status status = ICD_OK;
-    icd_gpu_weights from = {w, NULL, NULL};
+    icd_gpu_weights from = {w->w, type == ICD_GPU_BF16 ? NULL : w->scale, NULL};
     one->l.info = info;
-    one->l.type = ICD_GPU_BF16;
+    one->l.type = type;
     ICD_TRY(icd_i_gpu_linear_put(b->ctx, &b->gpu, e, vector, &from, &one->l));
     ICD_TRY(icd_i_gpu_prepare(b->ctx, &b->gpu, &one->l, 1, s->tokens));
-    ICD_TRY(put_random(b, s->tokens * one->l.slots, &one->x));
+    ICD_TRY(put_random(b, type, s->tokens * one->l.slots, &one->x));
+    ICD_TRY(put_ones(b, s->tokens, &one->scale));
     ICD_TRY(
         icd_device_alloc(b->ctx, b->gpu.device, s->tokens * s->rows * 2, "y", &one->y));
 done:
@@ -152,15 +197,16 @@ done:
 }
 
 /* Sets enough to push each other out of the L2 twice over. */
-static int64_t sets_for(const bench *b, const shape *s, int64_t weight_bytes)
+static int64_t sets_for(const bench *b, const shape *s, int32_t type, double live)
 {
-    int64_t bytes = weight_bytes + s->tokens * (s->cols + s->rows) * 2,
+    double values = (double)(s->rows * s->cols) * live + (double)(s->tokens * s->cols);
+    int64_t bytes = (int64_t)(values * icd_i_gpu_size(type)) + s->tokens * s->rows * 2,
             count = 2 * b->gpu.info.l2 / bytes + 2;
     return count < MOST_SETS ? count : MOST_SETS;
 }
 
 static icd_status run_case(bench *b, const shape *s, int32_t kernel, double live,
-                           int32_t vector, const float *w)
+                           int32_t vector, int32_t type, const weights *w)
 {
     icd_status status = ICD_OK;
     set sets[MOST_SETS] = {0};
@@ -169,16 +215,15 @@ static icd_status run_case(bench *b, const shape *s, int32_t kernel, double live
                           .rows = s->rows,
                           .cols = s->cols,
                           .kernel = kernel,
-                          .granule = 16};
+                          .granule = icd_i_gpu_channels(type)};
     double ms = 0;
-    int64_t bytes = (int64_t)((double)(s->rows * s->cols) * live * 2), count;
-    count = sets_for(b, s, bytes);
-    ICD_TRY(
-        random_mask(b, s, vector, kernel == ICD_KERNEL_GATHER ? 1 : 16, live, &e.mask));
+    int64_t count = sets_for(b, s, type, live);
+    ICD_TRY(random_mask(b, s, vector, kernel == ICD_KERNEL_GATHER ? 1 : e.granule, live,
+                        &e.mask));
     for (int64_t i = 0; i < count; i++)
-        ICD_TRY(make_set(b, s, &e, &info, vector, w, &sets[i]));
+        ICD_TRY(make_set(b, s, &e, &info, vector, type, w, &sets[i]));
     ICD_TRY(time_sets(b, s, sets, count, launch_tile, &ms));
-    printf("%s\t%s\t%d\t%.2f\t%lld\t%.5f\t%lld\n", s->name,
+    printf("%s\t%s\t%s\t%d\t%.2f\t%lld\t%.5f\t%lld\n", s->name, TYPE_NAME[type],
            kernel == ICD_KERNEL_GATHER ? "gather" : "tile", vector, live,
            (long long)icd_i_gpu_bytes(&sets[0].l), ms, (long long)count);
 done:
@@ -187,43 +232,54 @@ done:
     return status;
 }
 
-static icd_status run_dense(bench *b, const shape *s)
+static icd_status run_dense(bench *b, const shape *s, int32_t type)
 {
     icd_status status = ICD_OK;
     set sets[MOST_SETS] = {0};
-    int64_t bytes = s->rows * s->cols * 2, count = sets_for(b, s, bytes);
+    int64_t count = sets_for(b, s, type, 1);
     int32_t tried = 0;
     double ms = 0;
     for (int64_t i = 0; i < count; i++) {
-        ICD_TRY(put_random(b, s->rows * s->cols, &sets[i].w));
-        ICD_TRY(put_random(b, s->tokens * s->cols, &sets[i].x));
-        ICD_TRY(icd_device_alloc(b->ctx, b->gpu.device, s->tokens * s->rows * 2, "y",
+        sets[i].l.type = type;
+        ICD_TRY(put_random(b, type, s->rows * s->cols, &sets[i].w));
+        ICD_TRY(put_random(b, type, s->tokens * s->cols, &sets[i].x));
+        ICD_TRY(icd_device_alloc(b->ctx, b->gpu.device, s->tokens * s->rows * 4, "y",
                                  &sets[i].y));
     }
-    icd_lt_product p = {ICD_LT_BF16, s->tokens, s->rows,  s->cols,
-                        sets[0].x,   sets[0].w, sets[0].y};
+    icd_lt_product p = lt_product(s, &sets[0]);
     ICD_TRY(icd_i_lt_tune(b->ctx, b->lt, &p, &tried));
     ICD_TRY(time_sets(b, s, sets, count, launch_lt, &ms));
-    printf("%s\tcublaslt (%d tried)\t-\t1.00\t%lld\t%.5f\t%lld\n", s->name, tried,
-           (long long)bytes, ms, (long long)count);
+    printf("%s\t%s\tcublaslt (%d tried)\t-\t1.00\t%lld\t%.5f\t%lld\n", s->name,
+           TYPE_NAME[type], tried, (long long)(s->rows * s->cols * icd_i_gpu_size(type)),
+           ms, (long long)count);
 done:
     for (int64_t i = 0; i < MOST_SETS; i++) release_set(b, &sets[i]);
     return status;
 }
 
-static icd_status run_shape(bench *b, const shape *s)
+/* A type that the library has no algorithm for is said, and is no error. */
+static icd_status run_baseline(bench *b, const shape *s, int32_t type)
+{
+    icd_status status = b->lt ? run_dense(b, s, type) : ICD_OK;
+    if (status != ICD_EUNSUPPORTED) return status;
+    printf("# %s, %s: %s\n", s->name, TYPE_NAME[type], icd_ctx_message(b->ctx));
+    return ICD_OK;
+}
+
+static icd_status run_shape(bench *b, const shape *s, int32_t type)
 {
     icd_status status = ICD_OK;
-    float *w = random_floats(b, s->rows * s->cols);
-    if (!w) return ICD_ENOMEM;
-    if (b->lt) ICD_TRY(run_dense(b, s));
+    weights w = {NULL, NULL};
+    ICD_TRY(random_weights(b, s, type, &w));
+    ICD_TRY(run_baseline(b, s, type));
     for (int32_t vector = 64; vector <= 128; vector *= 2) {
-        ICD_TRY(run_case(b, s, ICD_KERNEL_TILE, 1, vector, w));
-        ICD_TRY(run_case(b, s, ICD_KERNEL_TILE, .35, vector, w));
-        ICD_TRY(run_case(b, s, ICD_KERNEL_GATHER, .35, vector, w));
+        ICD_TRY(run_case(b, s, ICD_KERNEL_TILE, 1, vector, type, &w));
+        ICD_TRY(run_case(b, s, ICD_KERNEL_TILE, .35, vector, type, &w));
+        ICD_TRY(run_case(b, s, ICD_KERNEL_GATHER, .35, vector, type, &w));
     }
 done:
-    free(w);
+    free(w.w);
+    free(w.scale);
     return status;
 }
 
@@ -231,7 +287,8 @@ int main(int argc, char **argv)
 {
     icd_status status = ICD_OK;
     bench b = {.ctx = icd_ctx_new(NULL)};
-    icd_runner_opts opts = {.driver = argc > 1 ? argv[1] : NULL};
+    icd_runner_opts opts = {
+        .driver = argc > 1 ? argv[1] : NULL, .cublaslt = "none", .cusparselt = "none"};
     icd_i_rng_init(&b.rng, 1, 0);
     if (icd_i_gpu_open(b.ctx, &opts, 1024, &b.gpu) != ICD_OK) {
         fprintf(stderr, "skipped: %s\n", icd_ctx_message(b.ctx));
@@ -240,12 +297,13 @@ int main(int argc, char **argv)
     }
     printf("# %s, %d multiprocessors, L2 %.1f MB, driver %d\n", b.gpu.info.name,
            b.gpu.info.multiprocessors, (double)b.gpu.info.l2 / 1e6, b.gpu.info.driver);
-    printf("shape\tkernel\tV\tlive\tbytes\tms\tsets\n");
+    printf("shape\ttype\tkernel\tV\tlive\tbytes\tms\tsets\n");
     ICD_TRY(icd_timer_new(b.ctx, b.gpu.device, &b.timer));
     if (icd_i_lt_open(b.ctx, &b.gpu, NULL, &b.lt) != ICD_OK)
         fprintf(stderr, "no dense baseline: %s\n", icd_ctx_message(b.ctx));
     for (size_t i = 0; i < sizeof SHAPE / sizeof *SHAPE; i++)
-        ICD_TRY(run_shape(&b, &SHAPE[i]));
+        for (int32_t type = 0; type < ICD_GPU_TYPES; type++)
+            ICD_TRY(run_shape(&b, &SHAPE[i], type));
 done:
     if (status != ICD_OK) fprintf(stderr, "%s\n", icd_ctx_message(b.ctx));
     icd_i_lt_close(b.ctx, b.lt);

@@ -19,11 +19,12 @@ typedef enum icd_run_dtype {
     ICD_RUN_F32,
     ICD_RUN_INT8,
     ICD_RUN_BF16,
-    ICD_RUN_INT4
+    ICD_RUN_INT4,
+    ICD_RUN_FP8 /**< e4m3, one scale a row; on a GPU only */
 } icd_run_dtype;
 
-/** Where a model runs. A GPU multiplies int8 or, in runs of another type, bf16 with sums
- * in f32 (docs/gpu.md); runs in f32, which tracing and checks against the checkpoint ask
+/** Where a model runs. A GPU multiplies int8, e4m3 or, in runs of another type, bf16 with
+ * sums in f32 (docs/gpu.md); runs in f32, which tracing and checks against the checkpoint ask
  * for, stay on the CPU. */
 typedef enum icd_run_device { ICD_RUN_CPU, ICD_RUN_CUDA } icd_run_device;
 
@@ -68,6 +69,10 @@ typedef struct icd_runner_opts {
     int32_t device; /**< icd_run_device */
     bool l2_pin;    /**< set from layout.l2_pin */
     const char *driver; /**< library of the CUDA driver; NULL: libcuda.so.1 */
+    const char *cublaslt; /**< a GPU's dense baseline: library of cuBLASLt; NULL: that of
+                             CUDA 13, else 12; "none": our kernels only */
+    const char *cusparselt; /**< weights of which two of any four are live: library of
+                               cuSPARSELt; NULL: libcusparseLt.so.0; "none": as dense */
 } icd_runner_opts;
 
 extern const icd_option_table icd_runner_table;

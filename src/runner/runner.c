@@ -151,6 +151,14 @@ done:
     return status;
 }
 
+static icd_status check_dtype(icd_ctx *ctx, const icd_runner_opts *opts)
+{
+    if (opts->dtype != ICD_RUN_FP8 || opts->device == ICD_RUN_CUDA) return ICD_OK;
+    return icd_i_fail(ctx, ICD_EUNSUPPORTED, "runner.dtype",
+                      "set runner.device to cuda, or another type",
+                      "found fp8, which no kernel of a CPU multiplies");
+}
+
 static icd_status check_capacity(icd_ctx *ctx, const icd_batch *b)
 {
     if (b->batch < 1 || b->seq < 1 || b->batch > INT32_MAX / b->seq)
@@ -172,6 +180,7 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     ICD_TRY(icd_options_resolve(ctx, &icd_runner_table, opts, &r->opts));
     if (r->opts.vector <= 0) r->opts.vector = 64;
     if (r->opts.dtype == ICD_RUN_F32) r->opts.device = ICD_RUN_CPU;
+    ICD_TRY(check_dtype(ctx, &r->opts));
     ICD_TRY(find_engine(ctx, model, r->opts.device, &r->engine));
     r->model = model;
     r->ctx = ctx;

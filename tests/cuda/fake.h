@@ -10,25 +10,55 @@
 
 #include <dlfcn.h>
 #include <icd/device.h>
+#include <icd/runner.h>
 #include <string.h>
 
 #ifndef ICD_FAKE_CUDA
 #define ICD_FAKE_CUDA NULL
 #endif
 
-/** Skips the test where the fake could not be built. */
-#define need_fake()                                                                      \
-    do {                                                                                 \
-        if (!fake_library()) {                                                           \
-            print_message("skipped: the fake CUDA driver needs C++ and x86-64\n");       \
-            skip();                                                                      \
-        }                                                                                \
-    } while (0)
-
+/** Tests are built twice: for the fake driver, and (ICD_TEST_GPU) for the GPU of the
+ * machine they run on. */
 static inline const char *fake_library(void)
 {
+#ifdef ICD_TEST_GPU
+    return NULL;
+#else
     return ICD_FAKE_CUDA;
+#endif
 }
+
+/** Where a runner of a test runs; no baselines but where a test asks for them. */
+static inline void on_device(icd_runner_opts *opts)
+{
+    opts->device = ICD_RUN_CUDA;
+    opts->driver = fake_library();
+    opts->cublaslt = opts->cusparselt = "none";
+}
+
+/** True where there is no device to test on; says why. */
+static inline bool lacks_device(void)
+{
+#ifdef ICD_TEST_GPU
+    icd_ctx *ctx = icd_ctx_new(NULL);
+    icd_device *device = NULL;
+    icd_status status = icd_device_open(ctx, NULL, &device);
+    if (status != ICD_OK) print_message("skipped: %s\n", icd_ctx_message(ctx));
+    icd_device_close(ctx, device);
+    icd_ctx_free(ctx);
+    return status != ICD_OK;
+#else
+    if (!fake_library())
+        print_message("skipped: the fake CUDA driver needs C++ and x86-64\n");
+    return !fake_library();
+#endif
+}
+
+/** Skips the test where there is no device. */
+#define need_device()                                                                    \
+    do {                                                                                 \
+        if (lacks_device()) skip();                                                      \
+    } while (0)
 
 /** The fake's state; the library stays loaded, so that the state outlives a device. */
 static inline fake_cuda_state *fake_state(void)

@@ -34,8 +34,7 @@ static icd_runner *runner_of(const pair *p, int32_t device, int32_t phase, int64
     opts.phase = phase;
     opts.page = 8;
     opts.vector = 64;
-    opts.device = device;
-    opts.driver = fake_library();
+    if (device == ICD_RUN_CUDA) on_device(&opts);
     capacity.seq += room;
     assert_ok(ctx, icd_runner_new(ctx, p->model, NULL, &capacity, &opts, &r));
     return r;
@@ -94,7 +93,7 @@ static void decode_both(pair *p, const int32_t *ids, bool keep)
 static void test_prefill_and_decode(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     const llama_shape *const shapes[] = {&LLAMA, &WIDE};
     for (int i = 0; i < 2; i++) {
         pair p = pair_new(shapes[i], 3, 14, ICD_PHASE_PREFILL);
@@ -110,7 +109,7 @@ static void test_prefill_and_decode(void **state)
 static void test_decode_phase(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     pair p = pair_new(&LLAMA, 2, 17, ICD_PHASE_DECODE);
     step_both(&p, false);
     step_both(&p, false);
@@ -136,7 +135,7 @@ static void thin(icd_runner *r, bool compact)
 static void test_eviction(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     for (int compact = 0; compact < 2; compact++) {
         pair p = pair_new(&LLAMA, 2, 20, ICD_PHASE_PREFILL);
         int32_t ids[2] = {4, 5};
@@ -152,7 +151,7 @@ static void test_eviction(void **state)
 static void test_logits(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     pair p = pair_new(&LLAMA, 2, 9, ICD_PHASE_PREFILL);
     float a[29], b[29];
     step_both(&p, true);

@@ -29,7 +29,7 @@ static void assert_nothing_alive(void)
 static void test_memory(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     icd_device *d = fake_device(ctx);
     icd_dptr a, b;
     char in[300] = "values", out[300] = "";
@@ -51,7 +51,7 @@ static void test_memory(void **state)
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     icd_device *d = fake_device(ctx);
     icd_dptr a;
     assert_fails(ctx, ICD_ENOMEM, "weights need 4000.0 MB of GPU memory",
@@ -65,7 +65,7 @@ static void test_out_of_memory(void **state)
 static void test_graph_and_timer(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     icd_device *d = fake_device(ctx);
     icd_device_graph *g = NULL;
     icd_timer *t = NULL;
@@ -99,7 +99,7 @@ static void test_graph_and_timer(void **state)
 static void test_l2(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     icd_device *d = fake_device(ctx);
     icd_dptr a;
     assert_ok(ctx, icd_device_flush_l2(ctx, d));
@@ -122,7 +122,7 @@ static void test_l2(void **state)
 static void test_no_gpu(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     icd_device *d = NULL;
     icd_device_opts opts = {.size = sizeof opts, .driver = fake_library(), .ordinal = 3};
     fake_cuda_state *s = fake_state();
@@ -145,7 +145,7 @@ static void test_no_gpu(void **state)
 static void test_failing_calls(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     static const char *const symbol[] = {"cuInit",
                                          "cuDeviceGetAttribute",
                                          "cuDevicePrimaryCtxRetain",
@@ -196,7 +196,7 @@ static icd_status open_and_close(icd_ctx *c, void *arg)
 static void test_failing_allocations(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     icd_test_failing_allocations(open_and_close, NULL);
     assert_nothing_alive();
 }

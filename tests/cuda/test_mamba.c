@@ -25,8 +25,7 @@ static icd_runner *runner_of(const icd_model *m, const icd_batch *b, int32_t dev
     icd_runner *r = NULL;
     opts.phase = phase;
     opts.vector = vector;
-    opts.device = device;
-    opts.driver = fake_library();
+    if (device == ICD_RUN_CUDA) on_device(&opts);
     assert_ok(ctx, icd_runner_new(ctx, m, NULL, b, &opts, &r));
     return r;
 }
@@ -77,7 +76,7 @@ static void agrees(const mamba_shape *z, int64_t batch, int64_t seq, int32_t pha
 static void test_prefill_and_decode(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     agrees(&MAMBA, 3, 13, ICD_PHASE_PREFILL, 64);
     agrees(&TURNED, 2, 40, ICD_PHASE_PREFILL, 128); /* more than one piece of time */
     agrees(&ONE_TAP, 1, 2, ICD_PHASE_PREFILL, 64);
@@ -86,7 +85,7 @@ static void test_prefill_and_decode(void **state)
 static void test_decode_phase(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     agrees(&MAMBA, 2, 9, ICD_PHASE_DECODE, 64);
 }
 

@@ -36,7 +36,7 @@ static void bench_new(bench *b, const sparse *s, int32_t dtype, int32_t vector)
     const icd_linear *list = NULL;
     *b = (bench){.r = {.model = s->model, .opts = small_opts(dtype), .ctx = ctx}};
     b->r.opts.vector = vector;
-    b->r.opts.driver = fake_library();
+    on_device(&b->r.opts);
     icd_i_rng_init(&b->rng, 99, 1);
     assert_ok(ctx, icd_runner_linears(ctx, s->model, &list, &b->r.linears));
     b->r.list = (icd_linear *)(uintptr_t)list;
@@ -62,11 +62,16 @@ static void fill(bench *b, const icd_gpu_linear *l, int64_t tokens, unsigned cha
         bool used = s < l->plan->slots && l->plan->old_of_new[s] >= 0;
         float v = used ? (float)(icd_i_rng_below(&b->rng, 255) - 127) : 0;
         uint16_t bits = icd_i_bf16_of(v / 64);
+        uint8_t small = icd_i_fp8_of(v * (i % 7 ? 1 : .002F), 3);
         if (l->type == ICD_GPU_INT8)
             to[i] = (unsigned char)(int8_t)v;
+        else if (l->type == ICD_GPU_FP8)
+            to[i] = small;
         else
             memcpy(to + 2 * i, &bits, 2);
-        value[i] = l->type == ICD_GPU_INT8 ? v : icd_i_bf16_value(bits);
+        value[i] = l->type == ICD_GPU_INT8  ? v
+                   : l->type == ICD_GPU_FP8 ? icd_i_fp8_value(small, 3)
+                                            : icd_i_bf16_value(bits);
     }
 }
 
@@ -78,6 +83,8 @@ static double weight(const sparse *s, const icd_gpu_linear *l, int64_t which, in
     if (c < 0) return 0;
     int64_t at = r * l->info->cols + c;
     if (l->type == ICD_GPU_INT8) return (double)s->quant[which]->q[at];
+    if (l->type == ICD_GPU_FP8)
+        return (double)icd_i_fp8_value((uint8_t)s->quant[which]->q[at], 3);
     const icd_tensor *t = icd_model_tensor(s->model, l->info->tensor);
     return (double)icd_i_bf16_value(icd_i_bf16_of(((const float *)t->data)[at]));
 }
@@ -89,7 +96,7 @@ static double expected(const sparse *s, const icd_gpu_linear *l, int64_t which,
     char name[160];
     for (int64_t i = 0; i < l->slots; i++)
         sum += (double)x[i] * weight(s, l, which, r, i);
-    if (l->type == ICD_GPU_INT8) sum *= scale * (double)s->quant[which]->scale[r];
+    if (l->type != ICD_GPU_BF16) sum *= scale * (double)s->quant[which]->scale[r];
     snprintf(name, sizeof name, "%.*s.bias", (int)strlen(l->info->tensor) - 7,
              l->info->tensor);
     return sum + (double)((const float *)icd_model_tensor(s->model, name)->data)[r];
@@ -112,8 +119,8 @@ static void check_product(bench *b, const sparse *s, int64_t which, int64_t toke
         ctx, icd_device_alloc(ctx, b->gpu.device, tokens * l->info->rows * 2, "y", &d_y));
     assert_ok(ctx, icd_i_gpu_prepare(ctx, &b->gpu, l, 1, tokens));
     for (int again = 0; again < 2; again++) /* tallies are back at zero */
-        assert_ok(ctx, icd_i_gpu_product(ctx, &b->gpu, l, d_x, d_scale, ICD_GPU_NONE, d_y,
-                                         l->info->rows));
+        assert_ok(ctx,
+                  icd_i_gpu_product(ctx, &b->gpu, l, d_x, d_scale, d_y, l->info->rows));
     assert_ok(
         ctx, icd_device_download(ctx, b->gpu.device, y, d_y, tokens * l->info->rows * 2));
     for (int64_t t = 0; t < tokens; t++)
@@ -132,6 +139,24 @@ static void check_product(bench *b, const sparse *s, int64_t which, int64_t toke
     free(y);
 }
 
+/* Weights in e4m3 in the place of those in int8. */
+static void to_fp8(sparse *s)
+{
+    for (int64_t i = 0; i < s->layout->count; i++) {
+        icd_layout_entry *e = &s->layout->entry[i];
+        icd_quantized *q = s->quant[i];
+        float *w = calloc((size_t)(q->rows * q->cols), sizeof *w);
+        for (int64_t j = 0; j < q->rows * q->cols; j++)
+            w[j] = (float)q->q[j] * q->scale[j / q->cols];
+        icd_matrix m = {"w", w, q->rows, q->cols};
+        icd_quantized_free(ctx, q);
+        assert_ok(ctx,
+                  icd_quantize_matrix(ctx, &m, ICD_WEIGHT_FP8_E4M3, 0, &s->quant[i]));
+        e->quant = s->quant[i];
+        free(w);
+    }
+}
+
 static void check_kernels(int32_t dtype, int32_t vector)
 {
     static const small_shape z = {1, 72, 330, 3, 23, 11, "gelu", true};
@@ -141,6 +166,7 @@ static void check_kernels(int32_t dtype, int32_t vector)
     icd_model *source = small_bert(ctx, &z, 8);
     sparse s = sparse_new(ctx, source, 64, .2, 9);
     set_orders(ctx, s.model, s.layout, 10);
+    if (dtype == ICD_RUN_FP8) to_fp8(&s);
     for (int k = 0; k < 3; k++) {
         bench b;
         set_kernels(s.layout, kernels[k], 16);
@@ -156,7 +182,7 @@ static void check_kernels(int32_t dtype, int32_t vector)
 static void test_int8(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     check_kernels(ICD_RUN_INT8, 64);
     check_kernels(ICD_RUN_INT8, 128);
 }
@@ -164,16 +190,31 @@ static void test_int8(void **state)
 static void test_bf16(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     check_kernels(ICD_RUN_BF16, 64);
     check_kernels(ICD_RUN_BF16, 128);
+}
+
+/* By the device's instruction; on one without it, as two products of bf16. */
+static void test_fp8(void **state)
+{
+    (void)state;
+    need_device();
+    check_kernels(ICD_RUN_FP8, 64);
+    check_kernels(ICD_RUN_FP8, 128);
+#ifndef ICD_TEST_GPU
+    fake_state()->major = 8;
+    check_kernels(ICD_RUN_FP8, 64);
+    check_kernels(ICD_RUN_FP8, 128);
+    fake_state()->major = 9;
+#endif
 }
 
 /* The bytes that a tile plan reads follow its live granules. */
 static void test_bytes(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     icd_model *source = small_bert(ctx, &SMALL, 8);
     sparse s = sparse_new(ctx, source, 64, .05, 9);
     bench dense, tile;
@@ -194,13 +235,14 @@ static void test_bytes(void **state)
 static void test_move(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     enum { PAGES = 3, HEADS = 2, SIZE = 8, DIM = 5, VALUES = PAGES * HEADS * SIZE * DIM };
     static const int32_t from[] = {3, 17, 8}, to[] = {0, 1, 23};
     uint16_t in[VALUES], out[VALUES];
     icd_gpu gpu;
     icd_dptr d_in, d_out, d_from, d_to;
-    icd_runner_opts opts = {.driver = fake_library()};
+    icd_runner_opts opts = {.size = 0};
+    on_device(&opts);
     for (int i = 0; i < VALUES; i++) in[i] = (uint16_t)i;
     assert_ok(ctx, icd_i_gpu_open(ctx, &opts, 64, &gpu));
     assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, in, sizeof in, "in", &d_in));
@@ -230,13 +272,12 @@ static void test_move(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    need_fake();
+    need_device();
     icd_model *m = small_bert(ctx, &SMALL, 8);
     icd_batch batch = small_batch(&SMALL, 1, 4, 2);
     icd_runner_opts opts = small_opts(ICD_RUN_BF16);
     icd_runner *r = NULL;
-    opts.device = ICD_RUN_CUDA;
-    opts.driver = fake_library();
+    on_device(&opts);
     assert_fails(ctx, ICD_EINVAL, "a GPU takes 64 or 128",
                  icd_runner_new(ctx, m, NULL, &batch, &opts, &r));
     opts.vector = 64;
@@ -251,9 +292,9 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_int8),     cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_move),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_int8), cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_fp8),  cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_move), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -173,6 +173,11 @@ icd_cu_stream icd_i_device_stream(const icd_device *d)
     return d->stream;
 }
 
+icd_status icd_i_device_enter(icd_ctx *ctx, icd_device *d)
+{
+    return checked(ctx, d, d->cu.use(d->context), "entering the GPU's context");
+}
+
 icd_status icd_device_free_bytes(icd_ctx *ctx, icd_device *d, int64_t *out)
 {
     size_t left = 0, all = 0;
@@ -306,6 +311,16 @@ icd_status icd_i_device_kernel(icd_ctx *ctx, icd_device *d, icd_cu_module module
     if (status != ICD_OK || shared == 0) return status;
     return CALL(ctx, d, name, function_set, out->function, MAX_DYNAMIC_SHARED,
                 (int)shared);
+}
+
+icd_status icd_i_device_resident(icd_ctx *ctx, icd_device *d, const icd_gpu_kernel *k,
+                                 int32_t threads, int32_t *out)
+{
+    int blocks = 0;
+    icd_status status = CALL(ctx, d, k->name, occupancy, &blocks, k->function, threads,
+                             (size_t)k->shared);
+    *out = blocks > 0 ? blocks : 1;
+    return status;
 }
 
 icd_status icd_i_device_launch(icd_ctx *ctx, icd_device *d, const icd_gpu_kernel *k,

@@ -32,6 +32,11 @@ icd_status icd_i_device_module(icd_ctx *ctx, icd_device *device, const void *ima
 icd_status icd_i_device_kernel(icd_ctx *ctx, icd_device *device, icd_cu_module module,
                                const char *name, int64_t shared, icd_gpu_kernel *out);
 
+/** Blocks of a launch that one multiprocessor holds at a time, at least 1. */
+icd_status icd_i_device_resident(icd_ctx *ctx, icd_device *device,
+                                 const icd_gpu_kernel *kernel, int32_t threads,
+                                 int32_t *out);
+
 /**
  * Asks for a launch. Kernels take one structure by value.
  * @param blocks [in] 0: nothing to do
@@ -43,5 +48,8 @@ icd_status icd_i_device_launch(icd_ctx *ctx, icd_device *device,
 /** The driver of a device, for libraries that need handles. */
 const icd_cu *icd_i_device_cu(const icd_device *device);
 icd_cu_stream icd_i_device_stream(const icd_device *device);
+
+/** Makes the device's context that of this thread, for libraries that look for one. */
+icd_status icd_i_device_enter(icd_ctx *ctx, icd_device *device);
 
 #endif

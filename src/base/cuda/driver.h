@@ -84,6 +84,8 @@ enum {
     X(module_free, "cuModuleUnload", (icd_cu_module))                                    \
     X(function, "cuModuleGetFunction", (icd_cu_function *, icd_cu_module, const char *)) \
     X(function_set, "cuFuncSetAttribute", (icd_cu_function, int, int))                   \
+    X(occupancy, "cuOccupancyMaxActiveBlocksPerMultiprocessor",                          \
+      (int *, icd_cu_function, int, size_t))                                             \
     X(launch, "cuLaunchKernel",                                                          \
       (icd_cu_function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,      \
        unsigned, icd_cu_stream, void **, void **))

@@ -34,17 +34,9 @@ ICD_INLINE int32_t add_bits(int32_t v, uint32_t bits)
     return v + (int32_t)bits;
 }
 
-template <int type>
-struct sum_of {
-    typedef float value;
-};
-template <>
-struct sum_of<ICD_GPU_INT8> {
-    typedef int32_t value;
-};
-
-/* room[token][granule] <- activations of `count` granules of the list. */
-template <int type, int T, bool gather>
+/* room[token][granule] <- activations of `count` granules of the list; `row`: bytes of a
+ * token's part of the room. */
+template <int type, int T, bool gather, int row>
 ICD_INLINE void stage_x(const icd_gpu_product &p, unsigned char *room, int64_t at,
                         int count)
 {
@@ -53,7 +45,7 @@ ICD_INLINE void stage_x(const icd_gpu_product &p, unsigned char *room, int64_t a
     for (int i = thread_id(); i < T * count * n; i += 2 * p.vector) {
         int part = i % n, g = i / n % count, t = i / n / count;
         unsigned char *to =
-            room + (t * ICD_GPU_DECODE_X + g) * ICD_GPU_GRANULE + part * unit;
+            room + t * row + g * ICD_GPU_GRANULE + part * unit;
         int64_t from = gather ? (int64_t)p.live[(at + g) * n + part] * size
                               : (int64_t)p.live[at + g] * ICD_GPU_GRANULE + part * unit;
         bool valid = t < p.tokens && from >= 0;
@@ -87,7 +79,8 @@ ICD_INLINE void multiply_staged(const icd_gpu_product &p, const unsigned char *r
     }
 }
 
-/* As in tile.cu: the last piece of a row block adds all of them up in their order. */
+/* As in tile.cu: the last piece of a row block adds all of them up in their order; T sums
+ * of each thread. */
 template <int T, typename sum>
 ICD_INLINE bool join_parts(const icd_gpu_product &p, const icd_gpu_item &item,
                            unsigned char *room, sum *c)
@@ -122,11 +115,9 @@ template <int type>
 ICD_INLINE void store(const icd_gpu_product &p, float v, int t, int r)
 {
     if (t >= p.tokens || r >= p.rows) return;
-    if (type == ICD_GPU_INT8) v *= p.a_scale[t] * p.w_scale[r];
+    if (type != ICD_GPU_BF16) v *= p.a_scale[t] * p.w_scale[r];
     if (p.bias) v += p.bias[r];
-    if (p.act == ICD_GPU_GELU) v = gelu(v);
-    if (p.act == ICD_GPU_RELU) v = fmaxf(v, 0);
-    p.y[t * p.ldy + (p.place ? p.place[r] : r)] = to_bf16(v);
+    p.y[t * p.ldy + (p.place ? p.place[r] : r)] = to_bf16(activate(v, p.act));
 }
 
 ICD_INLINE float other_half(float v)
@@ -141,7 +132,7 @@ ICD_INLINE int32_t other_half(int32_t v)
 template <int type, int T, bool gather>
 ICD_INLINE void decode(const icd_gpu_product &p, unsigned char *room)
 {
-    typedef typename sum_of<type>::value sum;
+    typedef typename product_of<type>::sum sum;
     const int row = thread_id() / 2, half = thread_id() % 2 ^ (row >> 2 & 1);
     for (int i = p.item_ptr[block_id()]; i < p.item_ptr[block_id() + 1]; i++) {
         const icd_gpu_item item = p.item[i];
@@ -151,7 +142,7 @@ ICD_INLINE void decode(const icd_gpu_product &p, unsigned char *room)
             int count = item.last - at < ICD_GPU_DECODE_X ? item.last - at
                                                           : (int)ICD_GPU_DECODE_X;
             block_sync();
-            stage_x<type, T, gather>(p, room, base + at, count);
+            stage_x<type, T, gather, ICD_GPU_DECODE_X * ICD_GPU_GRANULE>(p, room, base + at, count);
             block_sync();
             multiply_staged<type, T>(p, room, base + at, count, half, c);
         }
@@ -165,6 +156,75 @@ ICD_INLINE void decode(const icd_gpu_product &p, unsigned char *room)
         }
     }
 }
+
+/* 16 bytes of a row's granule; zeros where there is no such granule. */
+ICD_INLINE uint4 load_row(const unsigned char *granule, int row, int half, bool there)
+{
+    if (!there) return make_uint4(0, 0, 0, 0);
+    return load_stream(granule + icd_i_gpu_swizzle(row, half));
+}
+
+/* Eight tokens on tensor cores, for a type that has no fast instruction of its own: a warp
+ * owns 16 rows. Four lanes share a row and take one chunk each of two granules, so that a
+ * product's k runs over memory in another order, which is the same for both operands. */
+template <int type, typename sum>
+ICD_INLINE void multiply_rows(const icd_gpu_product &p, const unsigned char *room,
+                              int64_t at, int count, sum c[4])
+{
+    const int lane = thread_id() % 32, row = thread_id() / 32 * 16 + lane / 4;
+    const int next = lane % 4 / 2, half = lane % 2;
+    const unsigned char *x = room + lane / 4 * ICD_GPU_DECODE_ROW + next * ICD_GPU_GRANULE +
+                             half * ICD_GPU_CHUNK;
+    const unsigned char *w = p.w + (at + next) * p.vector * ICD_GPU_GRANULE;
+#pragma unroll 4
+    for (int g = 0; g < count; g += 2) {
+        const unsigned char *granule = w + (int64_t)g * p.vector * ICD_GPU_GRANULE;
+        const bool there = g + next < count;
+        uint4 u = load_row(granule, row, half, there);
+        uint4 v = load_row(granule, row + 8, half, there);
+        uint4 b = there ? *(const uint4 *)(x + g * ICD_GPU_GRANULE)
+                        : make_uint4(0, 0, 0, 0);
+        const uint32_t first[4] = {u.x, v.x, u.y, v.y}, second[4] = {u.z, v.z, u.w, v.w};
+        product_of<type>::multiply_by(c, first, b.x, b.y);
+        product_of<type>::multiply_by(c, second, b.z, b.w);
+    }
+}
+
+template <int type, bool gather>
+ICD_INLINE void decode_rows(const icd_gpu_product &p, unsigned char *room)
+{
+    const int lane = thread_id() % 32, row = thread_id() / 32 * 16 + lane / 4;
+    for (int i = p.item_ptr[block_id()]; i < p.item_ptr[block_id() + 1]; i++) {
+        const icd_gpu_item item = p.item[i];
+        const int64_t base = p.block_ptr[item.block];
+        typename product_of<type>::sum c[4] = {};
+        for (int at = item.first; at < item.last; at += ICD_GPU_DECODE_X) {
+            int count = item.last - at < ICD_GPU_DECODE_X ? item.last - at
+                                                          : (int)ICD_GPU_DECODE_X;
+            block_sync();
+            stage_x<type, ICD_GPU_DECODE, gather, ICD_GPU_DECODE_ROW>(p, room, base + at,
+                                                                      count);
+            block_sync();
+            multiply_rows<type>(p, room, base + at, count, c);
+        }
+        block_sync();
+        if (item.parts > 1 && !join_parts<4>(p, item, room, c)) continue;
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            store<type>(p, (float)c[j], lane % 4 * 2 + j % 2,
+                        item.block * p.vector + row + j / 2 * 8);
+    }
+}
+
+#define DECODE_ROWS(name, type, gather)                                                  \
+    ICD_KERNEL(name, icd_gpu_product, 256, 1)                                            \
+    {                                                                                    \
+        ICD_SHARED(room);                                                                \
+        decode_rows<type, gather>(p, room);                                              \
+    }
+
+DECODE_ROWS(icd_decode_fp8, ICD_GPU_FP8, false)
+DECODE_ROWS(icd_decode_gather_fp8, ICD_GPU_FP8, true)
 
 #define DECODE(name, type, T, gather)                                                    \
     ICD_KERNEL(name, icd_gpu_product, 256, 1)                                            \

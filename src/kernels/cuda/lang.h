@@ -13,6 +13,7 @@
 #else
 
 #define ICD_INLINE static __device__ __forceinline__
+#define ICD_MEMBER static __device__ __forceinline__
 #define ICD_KERNEL(name, type, threads, resident)                                        \
     extern "C" __global__ void __launch_bounds__(threads, resident)                      \
         name(const __grid_constant__ type p)
@@ -107,6 +108,21 @@ ICD_INLINE void multiply(int32_t c[4], const uint32_t a[4], uint32_t b0, uint32_
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* The same of e4m3; false where the device has no such instruction (before sm_89). */
+ICD_INLINE bool multiply_e4m3(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+#if __CUDA_ARCH__ >= 890
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    return true;
+#else
+    (void)c, (void)a, (void)b0, (void)b1;
+    return false;
+#endif
+}
+
 /* Two values as bf16, ties to even, `low` in the low half. */
 ICD_INLINE uint32_t pack_bf16(float low, float high)
 {
@@ -146,6 +162,66 @@ ICD_INLINE float high_bf16(uint32_t pair)
 {
     return as_float(pair & 0xffff0000u);
 }
+
+/* An e4m3 is f32's sign, its 4 exponent bits lowest and its 3 mantissa bits highest,
+ * times 2^120 for the difference of the biases; so are subnormals. NaN is not known here:
+ * rows that hold one get it as their scale. */
+ICD_INLINE float from_e4m3(uint32_t byte)
+{
+    return as_float((byte & 0x80) << 24 | (byte & 0x7f) << 20) * 0x1p120f;
+}
+/* Two neighbouring bytes as a pair of bf16, exactly. */
+ICD_INLINE uint32_t widen_e4m3(uint32_t two)
+{
+    return pack_bf16(from_e4m3(two & 0xff), from_e4m3(two >> 8 & 0xff));
+}
+/* The nearest e4m3, ties to even; beyond 448: 448. */
+ICD_INLINE uint32_t to_e4m3(float v)
+{
+    uint32_t sign = as_bits(v) >> 24 & 0x80;
+    float a = fminf(fabsf(v), 448);
+    if (a < 0x1p-6f) return sign | (uint32_t)rintf(a * 0x1p9f);
+    uint32_t bits = as_bits(a);
+    bits += 0x7ffff + (bits >> 20 & 1);
+    return sign | ((bits >> 20) - (120 << 3));
+}
+
+/* c += a b^T of e4m3: by the device's instruction, else as two products of bf16. Both
+ * operands are split in the same way along k, so that which half takes which value does
+ * not matter. */
+ICD_INLINE void multiply_fp8(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    if (multiply_e4m3(c, a, b0, b1)) return;
+    const uint32_t first[4] = {widen_e4m3(a[0]), widen_e4m3(a[1]), widen_e4m3(a[0] >> 16),
+                               widen_e4m3(a[1] >> 16)};
+    const uint32_t second[4] = {widen_e4m3(a[2]), widen_e4m3(a[3]),
+                                widen_e4m3(a[2] >> 16), widen_e4m3(a[3] >> 16)};
+    multiply(c, first, widen_e4m3(b0), widen_e4m3(b0 >> 16));
+    multiply(c, second, widen_e4m3(b1), widen_e4m3(b1 >> 16));
+}
+
+/* The product of a type. */
+template <int type> struct product_of {
+    typedef float sum;
+    ICD_MEMBER void multiply_by(sum c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+    {
+        multiply(c, a, b0, b1);
+    }
+};
+template <> struct product_of<ICD_GPU_INT8> {
+    typedef int32_t sum;
+    ICD_MEMBER void multiply_by(sum c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+    {
+        multiply(c, a, b0, b1);
+    }
+};
+template <> struct product_of<ICD_GPU_FP8> {
+    typedef float sum;
+    ICD_MEMBER void multiply_by(sum c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+    {
+        multiply_fp8(c, a, b0, b1);
+    }
+};
 
 /* Sums and maxima over a block of `threads` threads, the same for all of them; `room`:
  * 32 floats of shared memory. A fixed tree: the same bits every time. */
@@ -187,6 +263,17 @@ ICD_INLINE float gelu(float x)
 ICD_INLINE float silu(float x)
 {
     return x / (1 + expf(-x));
+}
+/* NaN stays NaN. */
+ICD_INLINE float relu(float v)
+{
+    return v > 0 || isnan(v) ? v : 0;
+}
+/* What a product ends with. */
+ICD_INLINE float activate(float v, int act)
+{
+    if (act == ICD_GPU_GELU) return gelu(v);
+    return act == ICD_GPU_RELU ? relu(v) : v;
 }
 
 #endif

@@ -87,7 +87,7 @@ static int32_t column_of(const icd_plan *plan, int32_t type, const int32_t *live
 
 static void put(int32_t type, const void *w, int64_t at, unsigned char *to)
 {
-    if (type == ICD_GPU_INT8) {
+    if (icd_i_gpu_size(type) == 1) {
         *to = ((const unsigned char *)w)[at];
         return;
     }

@@ -29,7 +29,7 @@ void icd_i_gpu_list(const icd_plan *plan, int32_t type, const int64_t *block_ptr
 /**
  * Packs one row block.
  * @param w   [in]  [rows x cols] row-major in the order of the model: f32 (BF16: rounded,
- *                  ties to even) or int8
+ *                  ties to even), int8 or the bits of e4m3
  * @param out [out] granules of the block x vector x 32 bytes
  */
 void icd_i_gpu_pack(const icd_plan *plan, int32_t type, const int64_t *block_ptr,

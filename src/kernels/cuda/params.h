@@ -37,17 +37,20 @@ enum {
     ICD_GPU_ROWS = 256,    /**< threads of a row kernel */
     ICD_GPU_DECODE = 8,    /**< most tokens of the decode kernel */
     ICD_GPU_DECODE_X = 64, /**< granules of activations that it holds at a time */
-    ICD_GPU_QUERIES = 64,  /**< queries of a block of the attention kernel */
-    ICD_GPU_KEYS = 64,     /**< keys that it holds at a time */
-    ICD_GPU_HEAD = 128,    /**< widest attention head */
-    ICD_GPU_PAGED = 128,   /**< threads of the paged attention kernel */
-    ICD_GPU_STATES = 16,   /**< most states of a channel of a scan */
-    ICD_GPU_TAPS = 4,      /**< most taps of the causal convolution */
-    ICD_GPU_STEPS = 32     /**< tokens of a block of it, of a fresh sequence */
+    /** bytes of a token's activations in the decode kernel on tensor cores; the rest
+     * keeps two tokens in different banks */
+    ICD_GPU_DECODE_ROW = ICD_GPU_DECODE_X * ICD_GPU_GRANULE + 64,
+    ICD_GPU_QUERIES = 64, /**< queries of a block of the attention kernel */
+    ICD_GPU_KEYS = 64,    /**< keys that it holds at a time */
+    ICD_GPU_HEAD = 128,   /**< widest attention head */
+    ICD_GPU_PAGED = 128,  /**< threads of the paged attention kernel */
+    ICD_GPU_STATES = 16,  /**< most states of a channel of a scan */
+    ICD_GPU_TAPS = 4,     /**< most taps of the causal convolution */
+    ICD_GPU_STEPS = 32    /**< tokens of a block of it, of a fresh sequence */
 };
 
 /** Operand types of a product. */
-enum { ICD_GPU_BF16, ICD_GPU_INT8, ICD_GPU_TYPES };
+enum { ICD_GPU_BF16, ICD_GPU_INT8, ICD_GPU_FP8 /**< e4m3 */, ICD_GPU_TYPES };
 
 /** Bytes of a value of a type. */
 ICD_BOTH int32_t icd_i_gpu_size(int32_t type)
@@ -92,8 +95,8 @@ typedef struct icd_gpu_product {
     ICD_DEV(const int32_t) live;
     ICD_DEV(const icd_gpu_item) item;
     ICD_DEV(const int32_t) item_ptr; /**< [blocks of the grid + 1] */
-    ICD_DEV(const float) a_scale;    /**< int8: [tokens] */
-    ICD_DEV(const float) w_scale;    /**< int8: [rows] */
+    ICD_DEV(const float) a_scale;    /**< int8, fp8: [tokens] */
+    ICD_DEV(const float) w_scale;    /**< int8, fp8: [rows] */
     ICD_DEV(const float) bias;       /**< [rows]; none: 0 */
     ICD_DEV(const int32_t) place;    /**< [rows] column of y; none: the row itself */
     ICD_DEV(uint16_t) y;             /**< bf16 [tokens][ldy] */
@@ -102,6 +105,18 @@ typedef struct icd_gpu_product {
     int64_t slots, ldy;              /**< channels; values */
     int32_t tokens, rows, vector, act;
 } icd_gpu_product;
+
+/** What a product of another library still needs: y = act(sum * scales + bias). */
+typedef struct icd_gpu_finish {
+    ICD_DEV(const void) sum;      /**< [tokens][rows] bf16; int8: int32 */
+    ICD_DEV(const float) a_scale; /**< int8, fp8: [tokens] */
+    ICD_DEV(const float) w_scale; /**< int8, fp8: [rows] */
+    ICD_DEV(const float) bias;    /**< [rows]; none: 0 */
+    ICD_DEV(const int32_t) place; /**< [rows] column of y; none: the row itself */
+    ICD_DEV(uint16_t) y;          /**< bf16 [tokens][ldy] */
+    int64_t ldy;
+    int32_t tokens, rows, type, act;
+} icd_gpu_finish;
 
 /** What a row kernel makes of a row before it is staged. */
 enum {
@@ -125,7 +140,7 @@ typedef struct icd_gpu_rows {
     ICD_DEV(const float) bias;
     ICD_DEV(const int32_t) order;  /**< [slots] of n or -1; none: identity */
     ICD_DEV(unsigned char) staged; /**< [tokens][slots] of `type`; none: nothing staged */
-    ICD_DEV(float) scale;          /**< int8: [tokens] */
+    ICD_DEV(float) scale;          /**< int8, fp8: [tokens] */
     ICD_DEV(float) out;            /**< norms: f32 [tokens][n]; none */
     int64_t ldy, ld_gate, slots;
     int32_t tokens, n, op, type;

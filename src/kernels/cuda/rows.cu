@@ -8,11 +8,6 @@ struct row_view {
     int64_t t;
 };
 
-ICD_INLINE float relu(float v)
-{
-    return v > 0 || isnan(v) ? v : 0;
-}
-
 ICD_INLINE float gate_value(const icd_gpu_rows &p, int64_t t, int i)
 {
     float g = from_bf16(p.gate[t * p.ld_gate + i]);
@@ -75,8 +70,9 @@ ICD_INLINE void stage_bf16(const icd_gpu_rows &p, const row_view &row)
         to[s / 2] = pack_bf16(at_slot(p, row, s), at_slot(p, row, s + 1));
 }
 
-/* The rule of quantize_row (kernels.h). */
-ICD_INLINE void stage_int8(const icd_gpu_rows &p, const row_view &row)
+/* The rule of quantize_row (kernels.h), of which `top` is the largest value: what a row is
+ * multiplied by before it is rounded; 0: it becomes zeros. */
+ICD_INLINE float scale_row(const icd_gpu_rows &p, const row_view &row, float top)
 {
     float most = 0, bad = 0;
     for (int i = thread_id(); i < p.n; i += ICD_GPU_ROWS) {
@@ -85,12 +81,26 @@ ICD_INLINE void stage_int8(const icd_gpu_rows &p, const row_view &row)
     }
     most = block_max(most, row.room, ICD_GPU_ROWS);
     bad = block_max(bad, row.room, ICD_GPU_ROWS);
-    float by = bad > 0 || most < 0x1p-118f ? 0 : 127 / most;
+    float by = bad > 0 || most < 0x1p-118f ? 0 : top / most;
     if (thread_id() == 0)
-        p.scale[row.t] = bad > 0 ? as_float(0x7fc00000u) : by > 0 ? most / 127 : 0;
+        p.scale[row.t] = bad > 0 ? as_float(0x7fc00000u) : by > 0 ? most / top : 0;
+    return by;
+}
+
+ICD_INLINE void stage_int8(const icd_gpu_rows &p, const row_view &row)
+{
+    float by = scale_row(p, row, 127);
     signed char *to = (signed char *)p.staged + row.t * p.slots;
     for (int64_t s = thread_id(); s < p.slots; s += ICD_GPU_ROWS)
         to[s] = by > 0 ? (signed char)rintf(at_slot(p, row, s) * by) : 0;
+}
+
+ICD_INLINE void stage_fp8(const icd_gpu_rows &p, const row_view &row)
+{
+    float by = scale_row(p, row, 448);
+    unsigned char *to = p.staged + row.t * p.slots;
+    for (int64_t s = thread_id(); s < p.slots; s += ICD_GPU_ROWS)
+        to[s] = by > 0 ? (unsigned char)to_e4m3(at_slot(p, row, s) * by) : 0;
 }
 
 ICD_KERNEL(icd_rows, icd_gpu_rows, ICD_GPU_ROWS, 1)
@@ -104,8 +114,28 @@ ICD_KERNEL(icd_rows, icd_gpu_rows, ICD_GPU_ROWS, 1)
     if (!p.staged) return;
     if (p.type == ICD_GPU_BF16)
         stage_bf16(p, row);
+    else if (p.type == ICD_GPU_FP8)
+        stage_fp8(p, row);
     else
         stage_int8(p, row);
+}
+
+ICD_INLINE float raw_sum(const icd_gpu_finish &p, int64_t at)
+{
+    if (p.type == ICD_GPU_INT8) return (float)((const int32_t *)p.sum)[at];
+    return from_bf16(((const uint16_t *)p.sum)[at]);
+}
+
+/* Blocks: tokens. */
+ICD_KERNEL(icd_finish, icd_gpu_finish, ICD_GPU_ROWS, 1)
+{
+    const int64_t t = block_id();
+    for (int r = thread_id(); r < p.rows; r += ICD_GPU_ROWS) {
+        float v = raw_sum(p, t * p.rows + r);
+        if (p.type != ICD_GPU_BF16) v *= p.a_scale[t] * p.w_scale[r];
+        if (p.bias) v += p.bias[r];
+        p.y[t * p.ldy + (p.place ? p.place[r] : r)] = to_bf16(activate(v, p.act));
+    }
 }
 
 ICD_KERNEL(icd_embed, icd_gpu_embed, ICD_GPU_ROWS, 1)

@@ -3,15 +3,6 @@
  * the row block's live granules, copied into shared memory three stages ahead. */
 #include "kernels/cuda/lang.h"
 
-template <int type>
-struct sum_of {
-    typedef float value;
-};
-template <>
-struct sum_of<ICD_GPU_INT8> {
-    typedef int32_t value;
-};
-
 enum { SIDE = 2 }; /* warps along the rows; a warp takes 32 tokens x V / 2 rows */
 
 template <int V, int BM>
@@ -21,6 +12,7 @@ struct shape {
     static const int a_bytes = ICD_GPU_STAGE * BM * ICD_GPU_GRANULE;
     static const int stage = w_bytes + a_bytes;
     static const int pairs = V / SIDE / 16; /* 16-row operands of a warp */
+    static const int resident = V + BM == 128 ? 4 : 2; /* blocks of a multiprocessor */
 };
 
 /* Granules of the weights lie as they are needed: one run of memory. */
@@ -69,7 +61,7 @@ ICD_INLINE void gather_a(const icd_gpu_product &p, unsigned char *to, int64_t at
 }
 
 /* One stage: `count` granules multiplied by what a warp owns of them. */
-template <int V, int BM, typename sum>
+template <int type, int V, int BM, typename sum>
 ICD_INLINE void multiply_stage(const unsigned char *w, const unsigned char *a, int count,
                                sum (*c)[2][2][4])
 {
@@ -90,8 +82,8 @@ ICD_INLINE void multiply_stage(const unsigned char *w, const unsigned char *a, i
                                                   lane / 8 % 2));
 #pragma unroll
             for (int m = 0; m < 2; m++) {
-                multiply(c[n][m][0], x[m], b[0], b[1]);
-                multiply(c[n][m][1], x[m], b[2], b[3]);
+                product_of<type>::multiply_by(c[n][m][0], x[m], b[0], b[1]);
+                product_of<type>::multiply_by(c[n][m][1], x[m], b[2], b[3]);
             }
         }
     }
@@ -132,7 +124,7 @@ ICD_INLINE void multiply_item(const icd_gpu_product &p, unsigned char *room,
         block_sync(); /* the stage is there, and nobody reads the one before it */
         load_stage<type, V, BM, gather>(p, room, item, base, s + ICD_GPU_STAGES - 1);
         unsigned char *w = room + s % ICD_GPU_STAGES * shape<V, BM>::stage;
-        multiply_stage<V, BM>(w, w + shape<V, BM>::w_bytes,
+        multiply_stage<type, V, BM>(w, w + shape<V, BM>::w_bytes,
                               left < ICD_GPU_STAGE ? left : ICD_GPU_STAGE, c);
     }
     copy_wait<0>();
@@ -187,16 +179,10 @@ ICD_INLINE bool join_parts(const icd_gpu_product &p, const icd_gpu_item &item,
     return true;
 }
 
-ICD_INLINE float activate(float v, int act)
-{
-    if (act == ICD_GPU_GELU) return gelu(v);
-    return act == ICD_GPU_RELU ? fmaxf(v, 0) : v;
-}
-
 template <int type>
 ICD_INLINE float finish(const icd_gpu_product &p, float v, int t, int r)
 {
-    if (type == ICD_GPU_INT8) v *= p.a_scale[t] * p.w_scale[r];
+    if (type != ICD_GPU_BF16) v *= p.a_scale[t] * p.w_scale[r];
     if (p.bias) v += p.bias[r];
     return activate(v, p.act);
 }
@@ -241,7 +227,7 @@ ICD_INLINE void store_item(const icd_gpu_product &p, const icd_gpu_item &item,
 template <int type, int V, int BM, bool gather>
 ICD_INLINE void product(const icd_gpu_product &p, unsigned char *room)
 {
-    typedef typename sum_of<type>::value sum;
+    typedef typename product_of<type>::sum sum;
     for (int i = p.item_ptr[block_id()]; i < p.item_ptr[block_id() + 1]; i++) {
         const icd_gpu_item item = p.item[i];
         sum c[shape<V, BM>::pairs][2][2][4] = {};
@@ -252,7 +238,7 @@ ICD_INLINE void product(const icd_gpu_product &p, unsigned char *room)
 }
 
 #define PRODUCT(name, type, V, BM, gather)                                               \
-    ICD_KERNEL(name, icd_gpu_product, (shape<V, BM>::threads), 2)                        \
+    ICD_KERNEL(name, icd_gpu_product, (shape<V, BM>::threads), (shape<V, BM>::resident)) \
     {                                                                                    \
         ICD_SHARED(room);                                                                \
         product<type, V, BM, gather>(p, room);                                           \
@@ -266,7 +252,13 @@ PRODUCT(icd_tile_int8_64x64, ICD_GPU_INT8, 64, 64, false)
 PRODUCT(icd_tile_int8_64x128, ICD_GPU_INT8, 64, 128, false)
 PRODUCT(icd_tile_int8_128x64, ICD_GPU_INT8, 128, 64, false)
 PRODUCT(icd_tile_int8_128x128, ICD_GPU_INT8, 128, 128, false)
+PRODUCT(icd_tile_fp8_64x64, ICD_GPU_FP8, 64, 64, false)
+PRODUCT(icd_tile_fp8_64x128, ICD_GPU_FP8, 64, 128, false)
+PRODUCT(icd_tile_fp8_128x64, ICD_GPU_FP8, 128, 64, false)
+PRODUCT(icd_tile_fp8_128x128, ICD_GPU_FP8, 128, 128, false)
 PRODUCT(icd_gather_bf16_64x64, ICD_GPU_BF16, 64, 64, true)
 PRODUCT(icd_gather_bf16_128x64, ICD_GPU_BF16, 128, 64, true)
 PRODUCT(icd_gather_int8_64x64, ICD_GPU_INT8, 64, 64, true)
 PRODUCT(icd_gather_int8_128x64, ICD_GPU_INT8, 128, 64, true)
+PRODUCT(icd_gather_fp8_64x64, ICD_GPU_FP8, 64, 64, true)
+PRODUCT(icd_gather_fp8_128x64, ICD_GPU_FP8, 128, 64, true)

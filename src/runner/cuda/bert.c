@@ -31,6 +31,7 @@ typedef struct bert {
     icd_dptr x;                          /* f32 stream */
     icd_dptr q, k, v, context, y, inner; /* bf16 */
     icd_device_graph *graph;
+    int64_t width;      /* of a row of `inner` */
     int64_t batch, seq; /* what the graph was recorded for; 0: nothing yet */
     const float *pooler_w, *pooler_b;
     icd_bert_head head;
@@ -89,6 +90,22 @@ done:
     return status;
 }
 
+/* The activation function is applied where a product is stored, and there the rows are
+ * put into the local order of the product that reads them. */
+static icd_status join_feed_forward(icd_ctx *ctx, bert *b)
+{
+    icd_status status = ICD_OK;
+    int32_t act = strcmp(b->config->act, "relu") ? ICD_GPU_GELU : ICD_GPU_RELU;
+    b->width = b->config->inner;
+    for (int64_t n = 0; status == ICD_OK && n < b->config->layers; n++) {
+        icd_gpu_linear *l = b->linear + n * PER_LAYER;
+        l[UP].act = act;
+        status = icd_i_gpu_chain(ctx, &b->gpu, l + UP, l + DOWN);
+        if (l[UP].width > b->width) b->width = l[UP].width;
+    }
+    return status;
+}
+
 static icd_status allocate_device(icd_ctx *ctx, icd_runner *r, bert *b)
 {
     icd_status status = ICD_OK;
@@ -104,11 +121,13 @@ static icd_status allocate_device(icd_ctx *ctx, icd_runner *r, bert *b)
                   {&b->v, tokens * h * 2},
                   {&b->y, tokens * h * 2},
                   {&b->context, tokens * h * 2},
-                  {&b->inner, tokens * b->config->inner * 2}};
+                  {&b->inner, tokens * b->width * 2}};
     for (size_t i = 0; i < sizeof buffer / sizeof buffer[0]; i++)
         ICD_TRY(icd_device_alloc(ctx, b->gpu.device, buffer[i].bytes, "activations",
                                  buffer[i].at));
     ICD_TRY(icd_i_gpu_stage_new(ctx, &b->gpu, b->linear, r->linears, tokens, &b->stage));
+    /* slots without a channel are never written, but read: 0 * NaN would not be 0 */
+    ICD_TRY(icd_device_fill(ctx, b->gpu.device, b->inner, 0, tokens * b->width * 2));
 done:
     return status;
 }
@@ -152,6 +171,7 @@ static icd_status bert_start(icd_ctx *ctx, icd_runner *r)
                            &b->gpu));
     ICD_TRY(load_tensors(ctx, r, b));
     ICD_TRY(icd_i_gpu_linears_new(ctx, &b->gpu, r, r->layout, &b->linear));
+    ICD_TRY(join_feed_forward(ctx, b));
     ICD_TRY(allocate_device(ctx, r, b));
     ICD_TRY(allocate_host(ctx, r, b));
 done:
@@ -232,21 +252,19 @@ done:
     return status;
 }
 
-/* The activation function is applied where the product is stored. */
 static icd_status run_layer(icd_ctx *ctx, bert *b, int64_t n, const icd_gpu_linear *next)
 {
     icd_status status = ICD_OK;
     const icd_gpu_linear *l = b->linear + n * PER_LAYER;
     const icd_model_config *c = b->config;
-    int32_t act = strcmp(c->act, "relu") ? ICD_GPU_GELU : ICD_GPU_RELU;
     ICD_TRY(attention(ctx, b, l));
     ICD_TRY(icd_i_gpu_apply(ctx, &b->gpu, l + OUT, b->context, c->hidden, ICD_GPU_COPY,
-                            ICD_GPU_NONE, &b->stage, b->y));
+                            &b->stage, b->y));
     ICD_TRY(add_norm(ctx, b, b->y, &b->layer[n].attention, l + UP));
-    ICD_TRY(icd_i_gpu_product(ctx, &b->gpu, l + UP, b->stage.rows, b->stage.scale, act,
-                              b->inner, c->inner));
-    ICD_TRY(icd_i_gpu_apply(ctx, &b->gpu, l + DOWN, b->inner, c->inner, ICD_GPU_COPY,
-                            ICD_GPU_NONE, &b->stage, b->y));
+    ICD_TRY(icd_i_gpu_product(ctx, &b->gpu, l + UP, b->stage.rows, b->stage.scale,
+                              b->inner, l[UP].width));
+    ICD_TRY(icd_i_gpu_apply(ctx, &b->gpu, l + DOWN, b->inner, l[UP].width, ICD_GPU_COPY,
+                            &b->stage, b->y));
     ICD_TRY(add_norm(ctx, b, b->y, &b->layer[n].output, next));
 done:
     return status;

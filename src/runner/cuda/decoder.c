@@ -417,7 +417,7 @@ static icd_status attention(icd_ctx *ctx, icd_runner *r, const pass *p, int64_t 
     ICD_TRY(turn(ctx, r, p, n));
     ICD_TRY(p->prefill ? attend_sequences(ctx, d, p) : attend_pages(ctx, r, p, n));
     ICD_TRY(icd_i_gpu_apply(ctx, &d->gpu, l + OUT, d->context, heads_width(d->config),
-                            ICD_GPU_COPY, ICD_GPU_NONE, &d->stage, d->y));
+                            ICD_GPU_COPY, &d->stage, d->y));
 done:
     return status;
 }
@@ -611,18 +611,14 @@ static icd_status append(icd_ctx *ctx, icd_runner *r, decoder *d, int64_t batch)
                              d->config->layers * paged_values(r, d) * 4);
 }
 
-static uint64_t room_of(const icd_gpu *gpu)
-{
-    return icd_i_hash(gpu->partial.at, &gpu->tally.at, sizeof gpu->tally.at);
-}
-
 static icd_status record(icd_ctx *ctx, icd_runner *r, const pass *p)
 {
     icd_status status = ICD_OK, ended = ICD_OK;
     decoder *d = r->state;
     if (d->single[0].tokens != p->batch)
         ICD_TRY(icd_i_gpu_prepare(ctx, &d->gpu, d->single, r->linears, p->batch));
-    if (d->graph && d->graph_batch == p->batch && d->graph_room == room_of(&d->gpu))
+    if (d->graph && d->graph_batch == p->batch &&
+        d->graph_room == icd_i_gpu_room(&d->gpu))
         return ICD_OK;
     icd_device_graph_free(ctx, d->graph);
     d->graph = NULL;
@@ -632,7 +628,7 @@ static icd_status record(icd_ctx *ctx, icd_runner *r, const pass *p)
         icd_device_record_end(ctx, d->gpu.device, status == ICD_OK ? &d->graph : NULL);
     if (status == ICD_OK) status = ended;
     d->graph_batch = p->batch;
-    d->graph_room = room_of(&d->gpu);
+    d->graph_room = icd_i_gpu_room(&d->gpu);
 done:
     return status;
 }

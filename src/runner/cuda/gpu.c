@@ -1,6 +1,12 @@
 #include "runner/cuda/gpu.h"
 
+#include "base/hash.h"
 #include "kernels/cuda/image.h"
+#include "runner/cuda/lt.h"
+#include "runner/cuda/splt.h"
+
+#include <stdio.h>
+#include <string.h>
 
 static const struct {
     const char *name;
@@ -26,6 +32,49 @@ static int64_t shared_of(int which, int64_t widest)
     return KERNEL[which].shared;
 }
 
+/* A baseline that is not there is no error: our kernels run instead, and why is told. */
+static void tell(icd_ctx *ctx, const char *library, icd_status status, double start)
+{
+    char meta[512], why[320];
+    const char *text = status == ICD_OK ? "" : icd_ctx_message(ctx);
+    size_t n = 0;
+    for (; *text && n + 2 < sizeof why; text++) {
+        if (*text == '"' || *text == '\\') why[n++] = '\\';
+        if ((unsigned char)*text >= ' ') why[n++] = *text;
+    }
+    why[n] = 0;
+    snprintf(meta, sizeof meta, "{\"library\":\"%s\",\"used\":%s,\"why\":\"%s\"}",
+             library, status == ICD_OK ? "true" : "false", why);
+    icd_event event = {"gpu", start, icd_ctx_now(ctx), true, meta};
+    icd_ctx_emit(ctx, &event);
+}
+
+static const char *library_of(const char *option)
+{
+    return option && *option ? option : NULL;
+}
+
+static bool is_wanted(const char *option)
+{
+    return !option || strcmp(option, "none") != 0;
+}
+
+static icd_status open_baselines(icd_ctx *ctx, const icd_runner_opts *opts, icd_gpu *gpu)
+{
+    icd_status status = ICD_OK;
+    double start = icd_ctx_now(ctx);
+    if (opts->l2_pin) return ICD_OK; /* what is pinned is what our kernels read */
+    if (is_wanted(opts->cublaslt)) {
+        status = icd_i_lt_open(ctx, gpu, library_of(opts->cublaslt), &gpu->lt);
+        tell(ctx, "cublaslt", status, start);
+    }
+    if (is_wanted(opts->cusparselt)) {
+        status = icd_i_splt_open(ctx, gpu, library_of(opts->cusparselt), &gpu->splt);
+        tell(ctx, "cusparselt", status, start);
+    }
+    return ICD_OK;
+}
+
 icd_status icd_i_gpu_open(icd_ctx *ctx, const icd_runner_opts *opts, int64_t widest,
                           icd_gpu *out)
 {
@@ -42,6 +91,7 @@ icd_status icd_i_gpu_open(icd_ctx *ctx, const icd_runner_opts *opts, int64_t wid
         ICD_TRY(icd_i_device_kernel(ctx, out->device, module[KERNEL[i].image],
                                     KERNEL[i].name, shared_of(i, widest),
                                     &out->kernel[i]));
+    ICD_TRY(open_baselines(ctx, opts, out));
 done:
     if (status != ICD_OK) icd_i_gpu_close(ctx, out);
     return status;
@@ -49,8 +99,31 @@ done:
 
 void icd_i_gpu_close(icd_ctx *ctx, icd_gpu *gpu)
 {
+    icd_i_lt_close(ctx, gpu->lt);
+    icd_i_splt_close(ctx, gpu->splt);
     icd_device_close(ctx, gpu->device);
-    gpu->device = NULL;
+    icd_i_free(ctx, gpu->race);
+    *gpu = (icd_gpu){.device = NULL};
+}
+
+uint64_t icd_i_gpu_room(const icd_gpu *gpu)
+{
+    const uint64_t at[] = {gpu->partial.at, gpu->tally.at, gpu->raw.at};
+    return icd_i_hash(0, at, sizeof at);
+}
+
+icd_status icd_i_gpu_grow(icd_ctx *ctx, icd_gpu *gpu, icd_dptr *at, int64_t *held,
+                          int64_t need)
+{
+    if (need <= *held) return ICD_OK;
+    icd_device_release(ctx, gpu->device, *at);
+    *at = (icd_dptr){0};
+    *held = 0;
+    icd_status status =
+        icd_device_alloc(ctx, gpu->device, need, "the workspace of products", at);
+    if (status == ICD_OK) status = icd_device_fill(ctx, gpu->device, *at, 0, need);
+    if (status == ICD_OK) *held = need;
+    return status;
 }
 
 icd_status icd_i_gpu_run(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_which which, int64_t blocks,

@@ -25,10 +25,19 @@
     X(TILE_INT8_64_128, "icd_tile_int8_64x128", TILE, ICD_GPU_PIPELINE(64, 128))         \
     X(TILE_INT8_128_64, "icd_tile_int8_128x64", TILE, ICD_GPU_PIPELINE(128, 64))         \
     X(TILE_INT8_128_128, "icd_tile_int8_128x128", TILE, ICD_GPU_PIPELINE(128, 128))      \
+    X(TILE_FP8_64_64, "icd_tile_fp8_64x64", TILE, ICD_GPU_PIPELINE(64, 64))              \
+    X(TILE_FP8_64_128, "icd_tile_fp8_64x128", TILE, ICD_GPU_PIPELINE(64, 128))           \
+    X(TILE_FP8_128_64, "icd_tile_fp8_128x64", TILE, ICD_GPU_PIPELINE(128, 64))           \
+    X(TILE_FP8_128_128, "icd_tile_fp8_128x128", TILE, ICD_GPU_PIPELINE(128, 128))        \
     X(GATHER_BF16_64, "icd_gather_bf16_64x64", TILE, ICD_GPU_PIPELINE(64, 64))           \
     X(GATHER_BF16_128, "icd_gather_bf16_128x64", TILE, ICD_GPU_PIPELINE(128, 64))        \
     X(GATHER_INT8_64, "icd_gather_int8_64x64", TILE, ICD_GPU_PIPELINE(64, 64))           \
     X(GATHER_INT8_128, "icd_gather_int8_128x64", TILE, ICD_GPU_PIPELINE(128, 64))        \
+    X(GATHER_FP8_64, "icd_gather_fp8_64x64", TILE, ICD_GPU_PIPELINE(64, 64))             \
+    X(GATHER_FP8_128, "icd_gather_fp8_128x64", TILE, ICD_GPU_PIPELINE(128, 64))          \
+    X(DECODE_FP8, "icd_decode_fp8", DECODE, ICD_GPU_DECODE *ICD_GPU_DECODE_ROW)          \
+    X(DECODE_GATHER_FP8, "icd_decode_gather_fp8", DECODE,                                \
+      ICD_GPU_DECODE *ICD_GPU_DECODE_ROW)                                                \
     X(DECODE_BF16_1, "icd_decode_bf16_1", DECODE, ICD_GPU_DECODE_ROOM(1))                \
     X(DECODE_BF16_4, "icd_decode_bf16_4", DECODE, ICD_GPU_DECODE_ROOM(4))                \
     X(DECODE_BF16_8, "icd_decode_bf16_8", DECODE, ICD_GPU_DECODE_ROOM(8))                \
@@ -42,6 +51,7 @@
     X(DECODE_GATHER_INT8_4, "icd_decode_gather_int8_4", DECODE, ICD_GPU_DECODE_ROOM(4))  \
     X(DECODE_GATHER_INT8_8, "icd_decode_gather_int8_8", DECODE, ICD_GPU_DECODE_ROOM(8))  \
     X(ROWS, "icd_rows", ROWS, 0)                                                         \
+    X(FINISH, "icd_finish", ROWS, 0)                                                     \
     X(EMBED, "icd_embed", ROWS, 0)                                                       \
     X(ATTENTION_64, "icd_attention_64", ATTENTION, 192 * (64 * 2 + 16))                  \
     X(ATTENTION_128, "icd_attention_128", ATTENTION, 192 * (128 * 2 + 16))               \
@@ -58,29 +68,65 @@ typedef enum icd_gpu_which {
         ICD_RUN_KERNELS
 } icd_gpu_which;
 
+typedef struct icd_lt icd_lt;
+typedef struct icd_splt icd_splt;
+
+/** Which way of running a dense linear won for a shape; no padding between members. */
+typedef struct icd_gpu_race {
+    int32_t by; /**< icd_gpu_way */
+    int32_t type, act, vector, biased, placed;
+    int64_t tokens, rows, cols, slots;
+} icd_gpu_race;
+
 typedef struct icd_gpu {
     icd_device *device;
     icd_device_info info;
     icd_gpu_kernel kernel[ICD_RUN_KERNELS];
+    icd_lt *lt;     /**< cuBLASLt; NULL: not there, dense linears run our kernel */
+    icd_splt *splt; /**< cuSPARSELt; NULL: not there, 2:4 runs as dense */
     icd_dptr partial, tally; /**< workspace of products that are cut */
-    int64_t partial_bytes, tally_bytes;
+    icd_dptr raw;            /**< sums of another library's products, to be finished */
+    int64_t partial_bytes, tally_bytes, raw_bytes;
+    icd_gpu_race *race;
+    int64_t races, race_capacity;
 } icd_gpu;
 
-/** Opens the device that the runner's options name and loads every kernel.
- * @param widest [in] values of the longest row that icd_i_gpu_rows will see */
+/**
+ * Opens the device that the runner's options name, loads every kernel and, where they are
+ * there, the libraries of the baselines; why one is not used is told as an event "gpu".
+ * @param widest [in] values of the longest row that icd_i_gpu_rows will see
+ */
 icd_status icd_i_gpu_open(icd_ctx *ctx, const icd_runner_opts *opts, int64_t widest,
                           icd_gpu *out);
 void icd_i_gpu_close(icd_ctx *ctx, icd_gpu *gpu);
+
+/** Changes whenever a workspace moved: what was recorded before must be recorded anew. */
+uint64_t icd_i_gpu_room(const icd_gpu *gpu);
+
+/** Makes a workspace at least so large; it may move. New ones are zero. */
+icd_status icd_i_gpu_grow(icd_ctx *ctx, icd_gpu *gpu, icd_dptr *at, int64_t *held,
+                          int64_t need);
+
+/** What multiplies. */
+typedef enum icd_gpu_way {
+    ICD_GPU_OURS,  /**< kernels/cuda */
+    ICD_GPU_LT,    /**< cuBLASLt */
+    ICD_GPU_SPARSE /**< cuSPARSELt: two of any four weights */
+} icd_gpu_way;
 
 /** A linear in device memory, and how it is run for the number of tokens it was prepared
  * for. */
 typedef struct icd_gpu_linear {
     const icd_linear *info;
     icd_plan *plan;
-    int32_t type;       /**< ICD_GPU_BF16, ICD_GPU_INT8 */
+    int32_t type;       /**< ICD_GPU_BF16, INT8, FP8 */
+    int32_t act;        /**< ICD_GPU_NONE, GELU, RELU: what its products end with; set it
+                           before icd_i_gpu_prepare */
     int64_t slots;      /**< channels of a staged row */
     int64_t *block_ptr; /**< [blocks + 1] granules */
     icd_dptr order, d_block_ptr, live, w, w_scale, bias; /**< bias {0}: none */
+    icd_dptr place; /**< [rows] column of y; {0}: the row itself */
+    int64_t width;  /**< values of a row of y, at least its rows */
     bool plain;     /**< the staged row is the row itself */
     int64_t tokens; /**< prepared for; 0: not yet */
     icd_gpu_which run;
@@ -88,12 +134,20 @@ typedef struct icd_gpu_linear {
     icd_dptr item, item_ptr;
     int64_t item_bytes;
     icd_gpu_cuts cuts;
+
+    /** Dense only, for the libraries: the matrix as it is, in the local order. */
+    icd_dptr flat;      /**< [rows][flat_slots]; {0}: only our kernel runs it */
+    icd_dptr flat_bias; /**< bf16; {0}: none, or added afterwards */
+    int64_t flat_slots;
+    int32_t by; /**< icd_gpu_way */
+    int32_t
+        two_of_four; /**< of cuSPARSELt: ICD_SPLT_NONE, _NEW, or its number (splt.h) */
 } icd_gpu_linear;
 
 /** What a linear is made of; borrowed. */
 typedef struct icd_gpu_weights {
-    const void *w;      /**< [rows x cols] f32 or int8, as the linear's type says */
-    const float *scale; /**< int8: [rows] */
+    const void *w;      /**< [rows x cols] f32, int8 or e4m3, as the linear's type says */
+    const float *scale; /**< int8, fp8: [rows] */
     const float *bias;  /**< [rows]; NULL: none */
 } icd_gpu_weights;
 
@@ -111,15 +165,23 @@ icd_status icd_i_gpu_linears_new(icd_ctx *ctx, icd_gpu *gpu, icd_runner *r,
                                  const icd_layout *layout, icd_gpu_linear **out);
 void icd_i_gpu_linears_free(icd_ctx *ctx, const icd_runner *r, icd_gpu_linear *linear);
 
-/** Makes and uploads the schedules for a number of tokens, and the workspace. Waits for
- * work that uses the ones before. */
+/**
+ * `first` writes its rows in the local order of `second`, which then reads them where
+ * they lie: one pass over them less. Without effect where the two do not fit together
+ * (rows of one are not columns of the other) or `second` reads another type than bf16.
+ */
+icd_status icd_i_gpu_chain(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *first,
+                           icd_gpu_linear *second);
+
+/** Makes and uploads the schedules for a number of tokens, and the workspace; dense
+ * linears are timed, ours against the library's, once for each shape. Waits for work that
+ * uses the ones before. */
 icd_status icd_i_gpu_prepare(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *linear,
                              int64_t count, int64_t tokens);
 
-/** y [tokens][ldy] = act(staged w^T + bias). @param scale [in] int8: of the rows */
+/** y [tokens][ldy] = act(staged w^T + bias). @param scale [in] int8, fp8: of the rows */
 icd_status icd_i_gpu_product(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
-                             icd_dptr staged, icd_dptr scale, int32_t act, icd_dptr y,
-                             int64_t ldy);
+                             icd_dptr staged, icd_dptr scale, icd_dptr y, int64_t ldy);
 
 /** Bytes of weights, lists and schedule that a product reads, by the plan. */
 int64_t icd_i_gpu_bytes(const icd_gpu_linear *l);

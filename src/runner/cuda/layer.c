@@ -33,12 +33,11 @@ icd_status icd_i_gpu_rows_to(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_rows pass,
 icd_status icd_i_gpu_multiply(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
                               const icd_gpu_stage *stage, icd_dptr y)
 {
-    return icd_i_gpu_product(ctx, gpu, l, stage->rows, stage->scale, ICD_GPU_NONE, y,
-                             l->info->rows);
+    return icd_i_gpu_product(ctx, gpu, l, stage->rows, stage->scale, y, l->info->rows);
 }
 
 icd_status icd_i_gpu_apply(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
-                           icd_dptr x, int64_t ldx, int32_t op, int32_t act,
+                           icd_dptr x, int64_t ldx, int32_t op,
                            const icd_gpu_stage *stage, icd_dptr y)
 {
     icd_gpu_rows pass = {.y = x,
@@ -49,7 +48,7 @@ icd_status icd_i_gpu_apply(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
     bool as_is = l->plain && op == ICD_GPU_COPY && l->slots == ldx;
     icd_status status = as_is ? ICD_OK : icd_i_gpu_rows_to(ctx, gpu, pass, l, stage);
     if (status != ICD_OK) return status;
-    return icd_i_gpu_product(ctx, gpu, l, as_is ? x : stage->rows, stage->scale, act, y,
+    return icd_i_gpu_product(ctx, gpu, l, as_is ? x : stage->rows, stage->scale, y,
                              l->info->rows);
 }
 

@@ -1,5 +1,5 @@
-/* Linears on a device: packing, scheduling, launching. */
-#include "runner/cuda/gpu.h"
+/* Linears on a device: which type, packing, local orders, where the weights lie. */
+#include "runner/cuda/dense.h"
 
 #include "kernels/cuda/pack.h"
 
@@ -25,40 +25,63 @@ static icd_layout_entry entry_of(const icd_linear *info, const icd_layout_entry 
     return e;
 }
 
+/* Weights of a layout that are in the run's type, else rounded here. */
+static icd_status find_small(icd_ctx *ctx, icd_runner *r, const icd_gpu_linear *l,
+                             const icd_layout_entry *e, icd_quantized **own,
+                             const icd_quantized **out)
+{
+    icd_matrix m = {l->info->tensor, NULL, l->info->rows, l->info->cols};
+    icd_status status = ICD_OK;
+    *out = e->quant;
+    if (*out) return ICD_OK;
+    if (l->type == ICD_GPU_INT8) {
+        status = icd_i_linear_quantize(ctx, r, l->info, own);
+    } else {
+        status = icd_i_runner_tensor(ctx, r, l->info->tensor, &m.w);
+        if (status == ICD_OK)
+            status = icd_quantize_matrix(ctx, &m, ICD_WEIGHT_FP8_E4M3, 0, own);
+    }
+    *out = *own;
+    return status;
+}
+
 static icd_status find_weights(icd_ctx *ctx, icd_runner *r, icd_gpu_linear *l,
                                const icd_layout_entry *e, icd_gpu_weights *out,
                                icd_quantized **own)
 {
     const float *w = NULL;
+    const icd_quantized *q = NULL;
     icd_status status = ICD_OK;
-    const icd_quantized *q = e->quant;
     if (l->type == ICD_GPU_BF16) {
         status = icd_i_runner_tensor(ctx, r, l->info->tensor, &w);
         out->w = w;
         return status;
     }
-    if (!q) {
-        status = icd_i_linear_quantize(ctx, r, l->info, own);
-        q = *own;
-    }
+    status = find_small(ctx, r, l, e, own, &q);
     if (status != ICD_OK) return status;
     out->w = q->q;
     out->scale = q->scale;
     return ICD_OK;
 }
 
-/* Operands: int8 as the layout or the run says, else bf16. Weights that a layout brings
- * in another type, or with a scale for part of a row, have no kernel here. */
+/* Operands: int8 or e4m3 as the run says, else bf16. Weights that a layout brings in
+ * another type, or with a scale for part of a row, have no kernel here. */
 static icd_status choose_type(icd_ctx *ctx, const icd_runner *r,
                               const icd_layout_entry *e, int32_t *out)
 {
     const icd_quantized *q = e->quant;
-    bool int8 = r->opts.dtype == ICD_RUN_INT8;
-    *out = int8 ? ICD_GPU_INT8 : ICD_GPU_BF16;
-    if (!q || !int8 || (q->dtype == ICD_WEIGHT_INT8 && q->group == 0)) return ICD_OK;
+    int32_t run = r->opts.dtype,
+            wanted = run == ICD_RUN_FP8 ? ICD_WEIGHT_FP8_E4M3 : ICD_WEIGHT_INT8;
+    *out = run == ICD_RUN_INT8  ? ICD_GPU_INT8
+           : run == ICD_RUN_FP8 ? ICD_GPU_FP8
+                                : ICD_GPU_BF16;
+    if (!q || *out == ICD_GPU_BF16 || (q->dtype == wanted && q->group == 0))
+        return ICD_OK;
     return icd_i_fail(ctx, ICD_EUNSUPPORTED, e->linear, "set runner.device to cpu",
-                      "found weights in a type other than int8 with one scale a row, a "
-                      "GPU runs int8 and bf16");
+                      "found weights in %s with %s, a GPU runs %s with one scale a row",
+                      icd_weight_dtype_name(q->dtype),
+                      q->group ? "a scale a group" : "a scale a row",
+                      icd_weight_dtype_name(wanted));
 }
 
 static icd_status upload_lists(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l,
@@ -125,10 +148,12 @@ icd_status icd_i_gpu_linear_put(icd_ctx *ctx, icd_gpu *gpu, const icd_layout_ent
     ICD_TRY(check_vector(ctx, l->info, vector));
     ICD_TRY(icd_i_plan_new(ctx, e, vector, &l->plan));
     l->slots = icd_i_gpu_slots(l->plan, l->type);
+    l->width = l->info->rows;
     ICD_TRY(pack(ctx, gpu, l, from));
     if (from->bias)
         ICD_TRY(
             ICD_GPU_PUT(ctx, gpu, from->bias, l->info->rows, l->info->name, &l->bias));
+    ICD_TRY(icd_i_gpu_flat_put(ctx, gpu, l, from));
 done:
     return status;
 }
@@ -270,143 +295,32 @@ void icd_i_gpu_linears_free(icd_ctx *ctx, const icd_runner *r, icd_gpu_linear *l
     icd_i_free(ctx, linear); /* device memory goes with the device */
 }
 
-static bool is_gather(const icd_gpu_linear *l)
+/* Slots of `second` by its columns; -1: none. */
+static icd_status slots_of(icd_ctx *ctx, const icd_gpu_linear *second, int32_t **out)
 {
-    return l->plan->kernel == ICD_KERNEL_GATHER;
-}
-
-static icd_gpu_which decode_kernel(const icd_gpu_linear *l, int64_t tokens)
-{
-    int first = is_gather(l) ? ICD_RUN_DECODE_GATHER_BF16_1 : ICD_RUN_DECODE_BF16_1;
-    int width = tokens == 1 ? 0 : tokens <= 4 ? 1 : 2;
-    return (icd_gpu_which)(first + (l->type == ICD_GPU_INT8 ? 3 : 0) + width);
-}
-
-static icd_gpu_which tile_kernel(const icd_gpu_linear *l, int32_t tile)
-{
-    int wide = l->plan->vector == 128, int8 = l->type == ICD_GPU_INT8;
-    if (is_gather(l)) return (icd_gpu_which)(ICD_RUN_GATHER_BF16_64 + 2 * int8 + wide);
-    return (icd_gpu_which)(ICD_RUN_TILE_BF16_64_64 + 4 * int8 + 2 * wide + (tile == 128));
-}
-
-/* How a linear runs for so many tokens: kernel, tile, blocks of the persistent grid (as
- * many as fit the device at once), least piece. */
-static icd_gpu_work choose(const icd_gpu *gpu, icd_gpu_linear *l, int64_t tokens)
-{
-    bool few = tokens <= ICD_GPU_DECODE;
-    l->tile = few ? ICD_GPU_DECODE : tokens <= 64 || is_gather(l) ? 64 : 128;
-    if (few && tokens <= 4) l->tile = tokens == 1 ? 1 : 4;
-    l->run = few ? decode_kernel(l, tokens) : tile_kernel(l, l->tile);
-    int resident = few                                ? 1024 / (2 * l->plan->vector)
-                   : l->tile + l->plan->vector == 128 ? 4
-                                                      : 2;
-    l->grid = gpu->info.multiprocessors * resident;
-    return (icd_gpu_work){.block_ptr = l->block_ptr,
-                          .blocks = l->plan->blocks,
-                          .tiles = (tokens + l->tile - 1) / l->tile,
-                          .grid = l->grid,
-                          .least = 8};
-}
-
-static int64_t partial_of(const icd_gpu_linear *l)
-{
-    bool few = l->tile <= ICD_GPU_DECODE;
-    return l->cuts.slots * l->tile * l->plan->vector * (few ? 2 : 1) *
-           (int64_t)sizeof(uint32_t);
-}
-
-static icd_status grow(icd_ctx *ctx, icd_gpu *gpu, icd_dptr *at, int64_t *held,
-                       int64_t need)
-{
-    if (need <= *held) return ICD_OK;
-    icd_device_release(ctx, gpu->device, *at);
-    *held = 0;
-    icd_status status =
-        icd_device_alloc(ctx, gpu->device, need, "the workspace of products", at);
-    if (status == ICD_OK) status = icd_device_fill(ctx, gpu->device, *at, 0, need);
-    if (status == ICD_OK) *held = need;
+    int64_t cols = second->info->cols;
+    icd_status status = ICD_ALLOC(ctx, cols, out);
+    for (int64_t c = 0; status == ICD_OK && c < cols; c++) (*out)[c] = -1;
+    for (int64_t s = 0; status == ICD_OK && s < second->slots; s++)
+        if (column_at(second, s) >= 0) (*out)[column_at(second, s)] = (int32_t)s;
     return status;
 }
 
-static icd_status upload_schedule(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l,
-                                  const icd_gpu_item *item, const int32_t *ptr)
+icd_status icd_i_gpu_chain(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *first,
+                           icd_gpu_linear *second)
 {
     icd_status status = ICD_OK;
-    int64_t bytes = l->cuts.items * (int64_t)sizeof *item;
-    if (bytes > l->item_bytes) {
-        icd_device_release(ctx, gpu->device, l->item);
-        l->item_bytes = 0;
-        ICD_TRY(icd_device_alloc(ctx, gpu->device, bytes, l->info->name, &l->item));
-        l->item_bytes = bytes;
+    int32_t *place = NULL;
+    if (second->type != ICD_GPU_BF16 || first->info->rows != second->info->cols)
+        return ICD_OK;
+    if (!second->plain) {
+        ICD_TRY(slots_of(ctx, second, &place));
+        ICD_TRY(ICD_GPU_PUT(ctx, gpu, place, first->info->rows, first->info->name,
+                            &first->place));
     }
-    icd_device_release(ctx, gpu->device, l->item_ptr);
-    ICD_TRY(icd_device_upload(ctx, gpu->device, l->item, item, bytes));
-    ICD_TRY(ICD_GPU_PUT(ctx, gpu, ptr, l->grid + 1, l->info->name, &l->item_ptr));
+    first->width = second->slots;
+    second->plain = true;
 done:
+    icd_i_free(ctx, place);
     return status;
-}
-
-static icd_status prepare(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l, int64_t tokens)
-{
-    icd_status status = ICD_OK;
-    icd_gpu_item *item = NULL;
-    int32_t *ptr = NULL;
-    if (l->tokens == tokens) return ICD_OK;
-    l->tokens = 0;
-    icd_gpu_work work = choose(gpu, l, tokens);
-    ICD_TRY(ICD_ALLOC(ctx, icd_i_gpu_items(&work), &item));
-    ICD_TRY(ICD_ALLOC(ctx, l->grid + 1, &ptr));
-    icd_i_gpu_schedule(&work, item, ptr, &l->cuts);
-    ICD_TRY(upload_schedule(ctx, gpu, l, item, ptr));
-    ICD_TRY(grow(ctx, gpu, &gpu->partial, &gpu->partial_bytes, partial_of(l)));
-    ICD_TRY(grow(ctx, gpu, &gpu->tally, &gpu->tally_bytes,
-                 l->cuts.tallies * (int64_t)sizeof(uint32_t)));
-    l->tokens = tokens;
-done:
-    icd_i_free(ctx, item);
-    icd_i_free(ctx, ptr);
-    return status;
-}
-
-icd_status icd_i_gpu_prepare(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *linear,
-                             int64_t count, int64_t tokens)
-{
-    icd_status status = icd_device_sync(ctx, gpu->device);
-    for (int64_t i = 0; status == ICD_OK && i < count; i++)
-        status = prepare(ctx, gpu, &linear[i], tokens);
-    return status;
-}
-
-icd_status icd_i_gpu_product(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
-                             icd_dptr staged, icd_dptr scale, int32_t act, icd_dptr y,
-                             int64_t ldy)
-{
-    int32_t threads = l->tile <= ICD_GPU_DECODE ? 2 * l->plan->vector : 2 * l->tile;
-    icd_gpu_product p = {.a = staged,
-                         .w = l->w,
-                         .block_ptr = l->d_block_ptr,
-                         .live = l->live,
-                         .item = l->item,
-                         .item_ptr = l->item_ptr,
-                         .a_scale = scale,
-                         .w_scale = l->w_scale,
-                         .bias = l->bias,
-                         .y = y,
-                         .partial = gpu->partial,
-                         .tally = gpu->tally,
-                         .slots = l->slots,
-                         .ldy = ldy,
-                         .tokens = (int32_t)l->tokens,
-                         .rows = (int32_t)l->info->rows,
-                         .vector = l->plan->vector,
-                         .act = act};
-    return icd_i_gpu_run(ctx, gpu, l->run, l->grid, threads, &p);
-}
-
-int64_t icd_i_gpu_bytes(const icd_gpu_linear *l)
-{
-    int64_t granules = l->block_ptr[l->plan->blocks];
-    return granules * l->plan->vector * ICD_GPU_GRANULE +
-           icd_i_gpu_live_entries(l->plan, l->type, granules) * (int64_t)sizeof(int32_t) +
-           l->cuts.items * (int64_t)sizeof(icd_gpu_item);
 }

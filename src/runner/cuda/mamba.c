@@ -321,12 +321,12 @@ static icd_status mix(icd_ctx *ctx, icd_runner *r, const pass *p, int64_t n)
     ICD_TRY(icd_i_gpu_multiply(ctx, &m->gpu, l + IN, &m->stage, m->xz));
     ICD_TRY(convolve(ctx, r, p, n));
     ICD_TRY(icd_i_gpu_apply(ctx, &m->gpu, l + X, m->u, m->config->inner, ICD_GPU_COPY,
-                            ICD_GPU_NONE, &m->stage, m->p));
+                            &m->stage, m->p));
     ICD_TRY(icd_i_gpu_apply(ctx, &m->gpu, l + DT, m->p, wide(m->config), ICD_GPU_COPY,
-                            ICD_GPU_NONE, &m->stage, m->dt));
+                            &m->stage, m->dt));
     ICD_TRY(scan(ctx, r, p, n));
     ICD_TRY(icd_i_gpu_apply(ctx, &m->gpu, l + OUT, m->mixed, m->config->inner,
-                            ICD_GPU_COPY, ICD_GPU_NONE, &m->stage, m->y));
+                            ICD_GPU_COPY, &m->stage, m->y));
 done:
     return status;
 }
@@ -388,11 +388,6 @@ done:
     return status;
 }
 
-static uint64_t room_of(const icd_gpu *gpu)
-{
-    return icd_i_hash(gpu->partial.at, &gpu->tally.at, sizeof gpu->tally.at);
-}
-
 static icd_status record(icd_ctx *ctx, icd_runner *r, const pass *p)
 {
     icd_status status = ICD_OK, ended = ICD_OK;
@@ -401,7 +396,7 @@ static icd_status record(icd_ctx *ctx, icd_runner *r, const pass *p)
     if (m->single[0].tokens != p->batch)
         ICD_TRY(icd_i_gpu_prepare(ctx, &m->gpu, m->single, r->linears, p->batch));
     if (*graph && m->graph_batch[p->to] == p->batch &&
-        m->graph_room[p->to] == room_of(&m->gpu))
+        m->graph_room[p->to] == icd_i_gpu_room(&m->gpu))
         return ICD_OK;
     icd_device_graph_free(ctx, *graph);
     *graph = NULL;
@@ -410,7 +405,7 @@ static icd_status record(icd_ctx *ctx, icd_runner *r, const pass *p)
     ended = icd_device_record_end(ctx, m->gpu.device, status == ICD_OK ? graph : NULL);
     if (status == ICD_OK) status = ended;
     m->graph_batch[p->to] = p->batch;
-    m->graph_room[p->to] = room_of(&m->gpu);
+    m->graph_room[p->to] = icd_i_gpu_room(&m->gpu);
 done:
     return status;
 }

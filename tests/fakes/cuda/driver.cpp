@@ -2,6 +2,9 @@
  * are lists of launches. */
 #include "driver.h"
 #include "emulate.h"
+extern "C" {
+#include "libraries.h"
+}
 
 #include <stdlib.h>
 #include <functional>
@@ -39,6 +42,7 @@ void reset()
     state.devices = 1;
     state.major = 9;
     state.pinnable = 1 << 20;
+    state.product_ms = 1;
 }
 const bool started = (reset(), true);
 
@@ -65,6 +69,11 @@ bool emu_is_global(const void *p, size_t bytes)
     if (after == blocks.begin()) return false;
     --after;
     return at + bytes <= after->first + after->second;
+}
+
+bool emu_has_fp8()
+{
+    return state.major >= 9;
 }
 
 #define TOLD(symbol)                                                                     \
@@ -322,6 +331,21 @@ API int cuFuncSetAttribute(function *f, int which, int value)
     if (which == 8) f->shared = (size_t)value;
     return OK;
 }
+/* Shared memory and threads alone decide: nobody counts registers here. */
+API int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, function *, int threads,
+                                                    size_t shared)
+{
+    TOLD("cuOccupancyMaxActiveBlocksPerMultiprocessor");
+    int by_shared = shared ? (int)(232448 / shared) : 32, by_threads = 2048 / threads;
+    *blocks = by_shared < by_threads ? by_shared : by_threads;
+    return OK;
+}
+
+static bool is_product(const std::string &name)
+{
+    return name.find("icd_tile") == 0 || name.find("icd_gather") == 0 ||
+           name.find("icd_decode") == 0;
+}
 
 /* Parameters are copied at the launch, as the driver does. */
 static work launch_of(const emu_found &kernel, unsigned grid, unsigned threads,
@@ -329,10 +353,11 @@ static work launch_of(const emu_found &kernel, unsigned grid, unsigned threads,
 {
     const unsigned char *bytes = (const unsigned char *)params;
     std::vector<unsigned char> copy(bytes, bytes + kernel.params);
+    const double ms = is_product(kernel.name) ? state.product_ms : 1;
     return [=] {
         emu_launch(kernel.fn, grid, threads, shared, copy.data());
         state.launches++;
-        state.clock += 1;
+        state.clock += ms;
     };
 }
 
@@ -345,4 +370,23 @@ API int cuLaunchKernel(function *f, unsigned gx, unsigned, unsigned, unsigned bx
         return INVALID;
     run(s, launch_of(kernel, gx, bx, shared, params[0]));
     return OK;
+}
+
+extern "C" __attribute__((visibility("default"))) void
+fake_cuda_enqueue(void *s, void (*fn)(const void *), const void *data, unsigned long bytes,
+                  double ms)
+{
+    const unsigned char *from = (const unsigned char *)data;
+    std::vector<unsigned char> copy(from, from + bytes);
+    run((stream *)s, [=] {
+        fn(copy.data());
+        state.launches++;
+        state.clock += ms;
+    });
+}
+
+extern "C" __attribute__((visibility("default"))) int fake_cuda_holds(const void *at,
+                                                                       unsigned long bytes)
+{
+    return emu_is_global(at, bytes);
 }

@@ -18,7 +18,8 @@ typedef struct fake_cuda_state {
     int allocations, contexts, streams, events, graphs, modules; /* alive now */
     int launches, replays, copies;                               /* done so far */
     size_t pinned; /* bytes of the access-policy window */
-    double clock;  /* ms: every launch takes one */
+    double clock;      /* ms: every launch takes one */
+    double product_ms; /* but those of products, which take this */
 } fake_cuda_state;
 
 /* The symbol `fake_cuda` of the library: its state, to be read and written. */

@@ -320,3 +320,24 @@ void emu_multiply(int32_t c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
     multiply_warp(c, a, b0, b1,
                   [](uint32_t x, uint32_t w, int32_t v) { return dot4(x, w, v); });
 }
+
+/* OCP 8-bit floating point, e4m3. */
+static float e4m3_at(uint32_t word, int byte)
+{
+    uint32_t bits = word >> 8 * byte & 0xff;
+    int exponent = (int)(bits >> 3 & 15), mantissa = (int)(bits & 7);
+    if ((bits & 0x7f) == 0x7f) return NAN;
+    float v = exponent ? ldexpf((float)(8 + mantissa), exponent - 10)
+                       : ldexpf((float)mantissa, -9);
+    return bits & 0x80 ? -v : v;
+}
+
+bool emu_multiply_e4m3(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    if (!emu_has_fp8()) return false;
+    multiply_warp(c, a, b0, b1, [](uint32_t x, uint32_t w, float v) {
+        for (int i = 0; i < 4; i++) v += e4m3_at(x, i) * e4m3_at(w, i);
+        return v;
+    });
+    return true;
+}

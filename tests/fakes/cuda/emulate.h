@@ -54,9 +54,14 @@ void emu_copy_wait(int left);
 void emu_load_matrix(uint32_t r[4], const void *p, bool turned);
 void emu_multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 void emu_multiply(int32_t c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
+bool emu_multiply_e4m3(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 uint4 emu_load(const void *p);
 
+/** True where the fake device has an instruction for products of e4m3. */
+bool emu_has_fp8();
+
 #define ICD_INLINE static inline
+#define ICD_MEMBER static inline
 #define ICD_KERNEL(name, type, threads, resident)                                        \
     static void name##_body(const type &p);                                              \
     static void name##_entry(const void *params)                                         \
@@ -75,6 +80,7 @@ uint4 emu_load(const void *p);
 #define copy_commit emu_copy_commit
 #define multiply    emu_multiply
 #define load_stream emu_load
+#define multiply_e4m3 emu_multiply_e4m3
 
 static inline void fence()
 {
