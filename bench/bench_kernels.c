@@ -269,7 +269,7 @@ static void add_f32(arm *a, const data *d, bool half, int32_t kernel, double liv
     else
         icd_i_f32_pack(a->plan, d->wf, column, a->packed);
     a->f32 = (icd_f32_linear){a->plan, half ? NULL : a->packed, half ? a->packed : NULL,
-                              a->second, NULL};
+                              a->second, NULL, false};
     name_arm(a, half ? "bf16" : "f32", kernel);
     icd_i_free(ctx, column);
 }

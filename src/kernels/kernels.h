@@ -21,6 +21,10 @@
  *   of the same level reads, icd_i_staged_bytes(slots) for each; slots is a multiple
  * of 4. A row serves all row blocks, so what can be worked out once for all is done here.
  *
+ * - quantize_fixed: q[s] = round(x[order[s]] / step), at most 127 in magnitude, and
+ *   *scale = step, without a look for the largest; order[s] < 0 gives 0. step >= 2^-118.
+ *   Rows that hold NaN or infinity at any order[s]: q = 0 and scale NaN.
+ *
  * - tile_block: acc[t * vector + r] = sum over the `count` live groups of a . w. a is
  *   `tokens` staged rows of `slots`; the weights lie in -127..127. Group j of the list is
  *   group `live[j]` of the activation row (NULL: j, as in dense and gathered activations)
@@ -29,7 +33,8 @@
  *
  * - tile_block_f32: y[t * vector + r] = sum over the `count` live channels of a * w, each
  *   step one fused multiply-add, in the order of the list, so that all levels give the
- *   same bits. a holds `tokens` rows in panels of ICD_PANEL (pack_panel), one behind the
+ *   same bits. The list is entered at its channel `first`; behind 0 y holds the sum of
+ *   those before it. a holds `tokens` rows in panels of ICD_PANEL (pack_panel), one behind the
  *   other; the last is as narrow as the tokens left. w holds panels of 16 rows,
  *   [vector / 16][room channels][16], room >= count. Channel j of the list is channel
  *   `live[j]` of the activations (NULL: j) and `at[j]` of the weights (NULL: j).
@@ -106,6 +111,10 @@
 #include <stdint.h>
 
 enum { ICD_PANEL = 6 }; /**< tokens whose activations lie side by side in f32 kernels */
+
+/** Channels that f32 kernels take at a time: 16 rows x 256 x 4 bytes of weights fill half
+ * of an L1 of 32 KB and stay there for all tokens. */
+enum { ICD_PASS = 256 };
 
 enum { ICD_SCAN = 64 }; /**< channels of a block of `scan` */
 

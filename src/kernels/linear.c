@@ -1,5 +1,6 @@
 #include "kernels/linear.h"
 
+#include "kernels/fetch.h"
 #include "kernels/survivors.h"
 
 #include <string.h>
@@ -103,15 +104,6 @@ static bool is_run(const int32_t *live, int64_t count)
    nothing, and their outputs can leave while the next ones are computed. */
 enum { FEW_GROUPS = 64, FEW_TOKENS = 8 };
 
-/* Asks for the lines that a block will write, which no cache may hold: else its stores,
-   one row behind the other, wait for them. */
-static void fetch_rows(const float *y, int64_t ldy, int64_t tokens, int64_t rows)
-{
-    enum { LINE = 64 / sizeof(float) };
-    for (int64_t t = 0; t < tokens; t++)
-        for (int64_t r = 0; r < rows; r += LINE) __builtin_prefetch(y + t * ldy + r, 1);
-}
-
 static int64_t skip_zeros(const int32_t *live, int64_t count, const parts *p)
 {
     int64_t n = 0;
@@ -149,7 +141,7 @@ static void run_block(const icd_kernels *k, const icd_packed_linear *l, int64_t 
     int64_t step = c.count <= FEW_GROUPS ? FEW_TOKENS : tokens;
     for (int64_t t = 0; t < tokens; t += step) {
         int64_t n = tokens - t < step ? tokens - t : step;
-        fetch_rows(y + t * ldy + row, ldy, n, rows);
+        icd_i_fetch_rows(y + t * ldy + row, ldy, n, rows);
         k->tile_block(p->staged + t * icd_i_staged_bytes(slots), slots, n, c.live, c.at,
                       c.count,
                       l->w + icd_i_pack_bytes(plan->block_ptr[block], plan->vector),

@@ -1,5 +1,6 @@
 #include "kernels/linear_f32.h"
 
+#include "kernels/fetch.h"
 #include "kernels/survivors.h"
 
 void icd_i_f32_channels(const icd_plan *plan, int32_t *channel)
@@ -42,11 +43,20 @@ void icd_i_bf16_pack(const icd_plan *plan, const uint16_t *w, int32_t *column,
     }
 }
 
+/* Blocks that share a pass: with V = 64 their sums take 4 x 192 x 64 x 4 bytes, 192 KB
+   of an L2 of 512 KB, and the activations of the pass as much; weights stream by. */
+enum { BLOCKS = 4 };
+
+static int64_t sum_count(const icd_plan *plan)
+{
+    return (int64_t)BLOCKS * ICD_F32_CHUNK * plan->vector;
+}
+
 /* Sums of one chunk; the channels of a block that are not zero, twice; and which slots
    are not zero. */
 int64_t icd_i_f32_scratch(const icd_plan *plan)
 {
-    return ICD_F32_CHUNK * plan->vector * (int64_t)sizeof(float) +
+    return sum_count(plan) * (int64_t)sizeof(float) +
            2 * ICD_GROUP * icd_i_plan_widest(plan) * (int64_t)sizeof(int32_t) +
            plan->slots;
 }
@@ -75,7 +85,7 @@ static parts part_scratch(const icd_plan *plan, const float *a, int64_t tokens,
                           void *scratch)
 {
     parts p = {.sum = scratch};
-    p.live = (int32_t *)scratch + ICD_F32_CHUNK * plan->vector;
+    p.live = (int32_t *)scratch + sum_count(plan);
     p.at = p.live + ICD_GROUP * icd_i_plan_widest(plan);
     p.any = (uint8_t *)(p.at + ICD_GROUP * icd_i_plan_widest(plan));
     if (tokens > ICD_PANEL || !mark_any(a, plan->slots, tokens, p.any)) p.any = NULL;
@@ -107,19 +117,64 @@ static list list_block(const int32_t *channel, int64_t count, const parts *p)
     return (list){p->live, p->at, n};
 }
 
-static void sum_block(const icd_kernels *k, const icd_f32_linear *l, int64_t block,
-                      const float *a, int64_t tokens, const parts *p)
+/* Channels `first` and up to ICD_PASS - 1 more of a block's list; all of it for tokens as
+   few as go without passes. */
+static void sum_pass(const icd_kernels *k, const icd_f32_linear *l, int64_t block,
+                     const float *a, int64_t tokens, const parts *p, int64_t first,
+                     float *sum)
 {
     const icd_plan *plan = l->plan;
-    int64_t first = plan->block_ptr[block] * ICD_GROUP;
-    int64_t room = plan->block_ptr[block + 1] * ICD_GROUP - first;
-    list c = list_block(l->channel + first, room, p);
+    int64_t at = plan->block_ptr[block] * ICD_GROUP;
+    int64_t room = plan->block_ptr[block + 1] * ICD_GROUP - at;
+    list c = list_block(l->channel + at, room, p);
+    int64_t n = c.count - first;
+    if (n <= 0 && first) return;
+    if (n > ICD_PASS && tokens > ICD_PANEL) n = ICD_PASS;
     if (l->half)
-        k->tile_block_bf16(a, plan->slots, tokens, c.live, c.at, c.count,
-                           l->half + first * plan->vector, room, plan->vector, p->sum);
+        k->tile_block_bf16(a, plan->slots, tokens, c.live, c.at, n, first,
+                           l->half + at * plan->vector, room, plan->vector, sum);
     else
-        k->tile_block_f32(a, plan->slots, tokens, c.live, c.at, c.count,
-                          l->w + first * plan->vector, room, plan->vector, p->sum);
+        k->tile_block_f32(a, plan->slots, tokens, c.live, c.at, n, first,
+                          l->w + at * plan->vector, room, plan->vector, sum);
+}
+
+static void write_rows(const icd_kernels *k, const icd_f32_linear *l, int64_t block,
+                       int64_t tokens, const float *sum, float *y, int64_t ldy)
+{
+    const icd_plan *plan = l->plan;
+    int64_t row = block * plan->vector, rows = block_rows(plan, block);
+    icd_i_fetch_rows(y + row, ldy, tokens, rows);
+    for (int64_t i = 0; i < tokens; i++, sum += plan->vector, y += ldy)
+        if (l->add)
+            k->add_bias(y + row, sum, rows);
+        else
+            k->scale_row(sum, rows, 1, l->bias ? l->bias + row : NULL, y + row);
+}
+
+static int64_t widest_of(const icd_plan *plan, int64_t first, int64_t last)
+{
+    int64_t most = 0;
+    for (int64_t b = first; b < last; b++) {
+        int64_t n = plan->block_ptr[b + 1] - plan->block_ptr[b];
+        most = n > most ? n : most;
+    }
+    return most * ICD_GROUP;
+}
+
+/* A few blocks, pass for pass, so that the activations of a pass serve all of them while
+   they are in the L2. */
+static void run_blocks(const icd_kernels *k, const icd_f32_linear *l, const float *a,
+                       int64_t tokens, int64_t first, int64_t last, float *y, int64_t ldy,
+                       const parts *p)
+{
+    int64_t widest = widest_of(l->plan, first, last);
+    int64_t step = tokens > ICD_PANEL ? ICD_PASS : widest + 1;
+    int64_t room = ICD_F32_CHUNK * l->plan->vector;
+    for (int64_t c = 0; c == 0 || c < widest; c += step)
+        for (int64_t b = first; b < last; b++)
+            sum_pass(k, l, b, a, tokens, p, c, p->sum + (b - first) * room);
+    for (int64_t b = first; b < last; b++)
+        write_rows(k, l, b, tokens, p->sum + (b - first) * room, y, ldy);
 }
 
 void icd_i_f32_run(const icd_kernels *k, const icd_f32_linear *l, const float *a,
@@ -128,13 +183,10 @@ void icd_i_f32_run(const icd_kernels *k, const icd_f32_linear *l, const float *a
 {
     const icd_plan *plan = l->plan;
     parts p = part_scratch(plan, a, tokens, scratch);
-    for (int64_t b = first; b < last; b++)
+    for (int64_t b = first; b < last; b += BLOCKS)
         for (int64_t t = 0; t < tokens; t += ICD_F32_CHUNK) {
-            int64_t row = b * plan->vector, n = tokens - t;
-            if (n > ICD_F32_CHUNK) n = ICD_F32_CHUNK;
-            sum_block(k, l, b, a + t * plan->slots, n, &p);
-            for (int64_t i = 0; i < n; i++)
-                k->scale_row(p.sum + i * plan->vector, block_rows(plan, b), 1,
-                             l->bias ? l->bias + row : NULL, y + (t + i) * ldy + row);
+            int64_t n = tokens - t < ICD_F32_CHUNK ? tokens - t : ICD_F32_CHUNK;
+            int64_t end = b + BLOCKS < last ? b + BLOCKS : last;
+            run_blocks(k, l, a + t * plan->slots, n, b, end, y + t * ldy, ldy, &p);
         }
 }

@@ -9,10 +9,8 @@
 #include "core/plan.h"
 #include "kernels/kernels.h"
 
-enum {
-    ICD_F32_CHUNK = 96
-}; /**< tokens that share one pass over a row block: a multiple
-      of ICD_PANEL */
+/** Tokens that share the weights of a pass: a multiple of ICD_PANEL. */
+enum { ICD_F32_CHUNK = 192 };
 
 /** A packed matrix; every pointer is borrowed. */
 typedef struct icd_f32_linear {
@@ -21,6 +19,7 @@ typedef struct icd_f32_linear {
     const uint16_t *half;   /**< the same in bf16 */
     const int32_t *channel; /**< [4 * icd_i_plan_groups] live slots, block behind block */
     const float *bias;      /**< [rows]; NULL: none */
+    bool add;               /**< y += instead of y =; without a bias */
 } icd_f32_linear;
 
 /** Writes the live slots of all blocks. @param channel [out] 4 * icd_i_plan_groups */

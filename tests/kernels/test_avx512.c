@@ -265,13 +265,13 @@ static void f32_tiles_are_exact(void **state)
         for (int64_t tokens = 1; tokens <= TOKENS; tokens++) {
             const int32_t *live = tokens % 2 ? LIVE : NULL;
             const int32_t *at = tokens % 3 ? LIVE : NULL;
-            ref->tile_block_f32(a, LDA, tokens, live, at, GROUPS, w, GROUPS, vector,
+            ref->tile_block_f32(a, LDA, tokens, live, at, GROUPS, 0, w, GROUPS, vector,
                                 expected);
-            tile_f32_model(a, LDA, tokens, live, at, GROUPS, w, GROUPS, vector, found);
+            tile_f32_model(a, LDA, tokens, live, at, GROUPS, 0, w, GROUPS, vector, found);
             assert_same_f32(found, expected, tokens * vector, "model of AVX-512");
-            ref->tile_block_bf16(a, LDA, tokens, live, at, GROUPS, half, GROUPS, vector,
-                                 expected);
-            tile_bf16_model(a, LDA, tokens, live, at, GROUPS, half, GROUPS, vector,
+            ref->tile_block_bf16(a, LDA, tokens, live, at, GROUPS, 0, half, GROUPS,
+                                 vector, expected);
+            tile_bf16_model(a, LDA, tokens, live, at, GROUPS, 0, half, GROUPS, vector,
                             found);
             assert_same_f32(found, expected, tokens * vector, "model of AVX-512");
         }

@@ -109,8 +109,8 @@ static void check(problem *p, int32_t kernel, int32_t granule)
     icd_i_f32_channels(plan, channel);
     icd_i_f32_pack(plan, p->w, column, w);
     icd_i_bf16_pack(plan, p->half, column, half);
-    icd_f32_linear f32 = {plan, w, NULL, channel, p->bias};
-    icd_f32_linear bf16 = {plan, NULL, half, channel, p->bias};
+    icd_f32_linear f32 = {plan, w, NULL, channel, p->bias, false};
+    icd_f32_linear bf16 = {plan, NULL, half, channel, p->bias, false};
     for (int i = 0; level_at(i); i++)
         for (int64_t tokens = 1; tokens <= TOKENS; tokens += tokens < 8 ? 1 : 31) {
             run(level_at(i), &f32, p, tokens);
@@ -167,7 +167,7 @@ static void zeros_are_skipped(void **state)
     float *w = checked_malloc(channels * VECTOR * sizeof *w);
     icd_i_f32_channels(plan, channel);
     icd_i_f32_pack(plan, p.w, column, w);
-    icd_f32_linear l = {plan, w, NULL, channel, p.bias};
+    icd_f32_linear l = {plan, w, NULL, channel, p.bias, false};
     for (int i = 0; level_at(i); i++)
         for (int64_t tokens = 1; tokens <= ICD_PANEL; tokens++)
             run(level_at(i), &l, &p, tokens);

@@ -140,15 +140,15 @@ static void check_f32(const icd_kernels *k, const call *c)
     float *expected = checked_malloc((size_t)n * sizeof *expected);
     float *found = checked_malloc((size_t)(n + 1) * sizeof *found);
     found[n] = 42;
-    ref->tile_block_f32(c->af, c->lda, c->tokens, c->live, at, c->count, c->wf,
+    ref->tile_block_f32(c->af, c->lda, c->tokens, c->live, at, c->count, 0, c->wf,
                         MAX_GROUPS, c->vector, expected);
-    k->tile_block_f32(c->af, c->lda, c->tokens, c->live, at, c->count, c->wf, MAX_GROUPS,
-                      c->vector, found);
+    k->tile_block_f32(c->af, c->lda, c->tokens, c->live, at, c->count, 0, c->wf,
+                      MAX_GROUPS, c->vector, found);
     assert_same_f32(found, expected, n, icd_i_isa_name(k->isa));
-    ref->tile_block_bf16(c->af, c->lda, c->tokens, c->live, at, c->count, half,
+    ref->tile_block_bf16(c->af, c->lda, c->tokens, c->live, at, c->count, 0, half,
                          MAX_GROUPS, c->vector, expected);
-    k->tile_block_bf16(c->af, c->lda, c->tokens, c->live, at, c->count, half, MAX_GROUPS,
-                       c->vector, found);
+    k->tile_block_bf16(c->af, c->lda, c->tokens, c->live, at, c->count, 0, half,
+                       MAX_GROUPS, c->vector, found);
     assert_same_f32(found, expected, n, icd_i_isa_name(k->isa));
     assert_true(found[n] == 42);
     free(found);
@@ -172,9 +172,10 @@ static void long_sums_keep_their_order(void **state)
     fill_f32(&rng, a, TOKENS * LONG);
     fill_f32(&rng, w, LONG * V);
     icd_i_kernels(ICD_ISA_REF)
-        ->tile_block_f32(a, LONG, TOKENS, NULL, NULL, LONG, w, LONG, V, expected);
+        ->tile_block_f32(a, LONG, TOKENS, NULL, NULL, LONG, 0, w, LONG, V, expected);
     for (int i = 0; level_at(i); i++) {
-        level_at(i)->tile_block_f32(a, LONG, TOKENS, NULL, NULL, LONG, w, LONG, V, found);
+        level_at(i)->tile_block_f32(a, LONG, TOKENS, NULL, NULL, LONG, 0, w, LONG, V,
+                                    found);
         assert_same_f32(found, expected, TOKENS * V, "long sums");
     }
 }

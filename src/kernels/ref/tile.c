@@ -42,13 +42,14 @@ static float panel_value(const float *a, int64_t slots, int64_t tokens, int64_t 
 
 void icd_i_tile_block_f32_ref(const float *a, int64_t slots, int64_t tokens,
                               const int32_t *live, const int32_t *at, int64_t count,
-                              const float *w, int64_t room, int32_t vector, float *y)
+                              int64_t first, const float *w, int64_t room, int32_t vector,
+                              float *y)
 {
     for (int64_t t = 0; t < tokens; t++)
         for (int32_t r = 0; r < vector; r++) {
             const float *row = w + r / 16 * room * 16 + r % 16;
-            float sum = 0;
-            for (int64_t j = 0; j < count; j++)
+            float sum = first ? y[t * vector + r] : 0;
+            for (int64_t j = first; j < first + count; j++)
                 sum = fmaf(panel_value(a, slots, tokens, t, live ? live[j] : j),
                            row[(at ? at[j] : j) * 16], sum);
             y[t * vector + r] = sum;
@@ -57,13 +58,14 @@ void icd_i_tile_block_f32_ref(const float *a, int64_t slots, int64_t tokens,
 
 void icd_i_tile_block_bf16_ref(const float *a, int64_t slots, int64_t tokens,
                                const int32_t *live, const int32_t *at, int64_t count,
-                               const uint16_t *w, int64_t room, int32_t vector, float *y)
+                               int64_t first, const uint16_t *w, int64_t room,
+                               int32_t vector, float *y)
 {
     for (int64_t t = 0; t < tokens; t++)
         for (int32_t r = 0; r < vector; r++) {
             const uint16_t *row = w + r / 16 * room * 16 + r % 16;
-            float sum = 0;
-            for (int64_t j = 0; j < count; j++)
+            float sum = first ? y[t * vector + r] : 0;
+            for (int64_t j = first; j < first + count; j++)
                 sum = fmaf(panel_value(a, slots, tokens, t, live ? live[j] : j),
                            icd_i_bf16_value(row[(at ? at[j] : j) * 16]), sum);
             y[t * vector + r] = sum;
