@@ -54,18 +54,23 @@ static void quality(const icd_job *job, char out[96])
 
 static void first_line(icd_job *job, const icd_comparison *c)
 {
-    char words[32], quality_words[96];
+    char words[32], quality_words[96], outputs[192];
     in_words(c->delta, words);
     quality(job, quality_words);
+    if (isfinite(job->cosine_vs_dense))
+        snprintf(outputs, sizeof outputs,
+                 "outputs have cosine %.3f to the dense f32 model: %s",
+                 job->cosine_vs_dense, quality_words);
+    else
+        snprintf(outputs, sizeof outputs, "outputs are the commands' own: %s",
+                 quality_words);
     snprintf(job->verdict[0], sizeof job->verdict[0],
              "%s: iterative is %s than linear (%s, 95 %% CI %+.1f to %+.1f %%), %.2f ms "
-             "against %.2f ms a step; outputs have cosine %.3f to the dense f32 model: "
-             "%s",
+             "against %.2f ms a step; %s",
              job->outcome == ICD_OUTCOME_KEPT ? "KEPT" : "ROLLED BACK", words,
              icd_verdict_name(c->verdict), 100 * c->low, 100 * c->high,
              icd_samples_mean(job->samples, "iterative"),
-             icd_samples_mean(job->samples, "linear"), job->cosine_vs_dense,
-             quality_words);
+             icd_samples_mean(job->samples, "linear"), outputs);
 }
 
 static icd_status second_line(icd_job *job)
@@ -133,16 +138,35 @@ static void distrust_latency(icd_job *job)
     snprintf(job->gate[0].reason, sizeof job->gate[0].reason, "%s", WHY);
 }
 
+/* What a user may do about an A/A control outside of its bounds. */
+static void advise(const icd_job *job, const icd_comparison *aa, char *out, size_t size)
+{
+    const icd_samples *s = job->samples;
+    if (aa->low > 0 || aa->high < 0)
+        snprintf(out, size,
+                 "two copies of one arm really differed; `icd measure` builds "
+                 "them anew");
+    else
+        snprintf(
+            out, size,
+            "other programs interrupted %lld of %lld samples: measure again on an idle "
+            "machine, or raise measure.timeout_s",
+            (long long)s->clock.interrupted, (long long)(s->blocks * s->arms));
+}
+
 /* SPEC section 1: kept only if better; SAME and UNDECIDED keep pi_prev. */
 static icd_status decide(icd_job *job, const icd_comparison *aa)
 {
     icd_decision decision = icd_decide(job->evidence, job->evidences);
-    if (control_failed(aa))
+    char advice[160];
+    if (control_failed(aa)) {
+        advise(job, aa, advice, sizeof advice);
         icd_i_job_roll_back(
             job,
             "the A/A control differs by %+.2f %% [%+.2f, %+.2f], outside +-1 %%: this "
-            "measurement is UNDECIDED, whatever it says",
-            100 * aa->delta, 100 * aa->low, 100 * aa->high);
+            "measurement is UNDECIDED, whatever it says (%s)",
+            100 * aa->delta, 100 * aa->low, 100 * aa->high, advice);
+    }
     return decision.keep && !control_failed(aa) ? ICD_OK
                                                 : icd_i_root_cause(job, &decision);
 }
