@@ -1,8 +1,8 @@
-/* Chunks of huge pages, cut first-fit into blocks; freed neighbours become one. */
+/* Chunks of huge pages, cut first-fit into blocks; freed neighbours become one.
+   base/mem.c stands on this file, which takes its own memory from the C library. */
 #include "base/region.h"
 
 #include "base/ctx_private.h"
-#include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,9 +38,11 @@ struct icd_region {
 
 icd_status icd_i_region_new(icd_ctx *ctx, icd_region **out)
 {
-    icd_status status = ICD_ALLOC(ctx, 1, out);
-    if (status == ICD_OK) pthread_mutex_init(&(*out)->lock, NULL);
-    return status;
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return icd_i_fail(ctx, ICD_ENOMEM, NULL, NULL, "not enough memory for a region");
+    pthread_mutex_init(&(*out)->lock, NULL);
+    return ICD_OK;
 }
 
 void icd_i_region_enter(icd_ctx *ctx, icd_region *region)
@@ -53,7 +55,7 @@ void icd_i_region_leave(icd_ctx *ctx)
     ctx->region = NULL;
 }
 
-void icd_i_region_free(icd_ctx *ctx, icd_region *region)
+void icd_i_region_free(icd_region *region)
 {
     if (!region) return;
     for (chunk *c = region->first, *next = NULL; c; c = next) {
@@ -62,7 +64,7 @@ void icd_i_region_free(icd_ctx *ctx, icd_region *region)
         free(c);
     }
     pthread_mutex_destroy(&region->lock);
-    icd_i_free(ctx, region);
+    free(region);
 }
 
 size_t icd_i_region_bytes(const icd_region *region)

@@ -25,7 +25,7 @@ void icd_i_region_enter(icd_ctx *ctx, icd_region *region);
 void icd_i_region_leave(icd_ctx *ctx);
 
 /** Returns all of its memory; nothing from it may be used, or freed, any more. */
-void icd_i_region_free(icd_ctx *ctx, icd_region *region);
+void icd_i_region_free(icd_region *region);
 
 /** Bytes asked of the system so far. */
 size_t icd_i_region_bytes(const icd_region *region);

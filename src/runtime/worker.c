@@ -329,7 +329,7 @@ void icd_i_worker_release(icd_worker *w)
     for (int64_t i = 0; i < w->models; i++) release_model(w, &w->model[i]);
     /* Last: a model may have read a tensor while an arm was built. */
     for (int64_t i = 0; w->self && i < w->arms; i++)
-        icd_i_region_free(w->ctx, w->self[i].region);
+        icd_i_region_free(w->self[i].region);
     icd_i_free(w->ctx, w->self);
     icd_i_free(w->ctx, w->arm);
     icd_mem_free(w->ctx, (void *)(uintptr_t)w->list);

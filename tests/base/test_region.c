@@ -37,7 +37,7 @@ static void what_is_built_alike_lies_alike(void **state)
     }
     assert_memory_equal(at[0], at[1], sizeof at[0]);
     assert_int_equal(icd_i_region_bytes(region[0]), icd_i_region_bytes(region[1]));
-    for (int r = 0; r < 2; r++) icd_i_region_free(ctx, region[r]);
+    for (int r = 0; r < 2; r++) icd_i_region_free(region[r]);
 }
 
 static bool all(const unsigned char *p, int64_t bytes, unsigned char value)
@@ -71,7 +71,7 @@ static void blocks_do_not_overlap(void **state)
     assert_int_equal(icd_i_region_bytes(region), 32 << 20);
     icd_i_region_leave(ctx);
     for (int i = 0; i < BLOCKS; i++) icd_i_free(ctx, block[i]);
-    icd_i_region_free(ctx, region);
+    icd_i_region_free(region);
 }
 
 /* Blocks from before, inside and after may be freed at any time. */
@@ -87,7 +87,7 @@ static void a_block_knows_where_it_came_from(void **state)
     icd_i_region_leave(ctx);
     assert_ok(ctx, ICD_ALLOC(ctx, 10, &after));
     icd_i_free(ctx, inside);
-    icd_i_region_free(ctx, region);
+    icd_i_region_free(region);
     icd_i_free(ctx, after);
 }
 
@@ -102,7 +102,7 @@ static void large_and_impossible_requests(void **state)
     assert_int_equal(icd_i_alloc(ctx, INT64_MAX / 4, 1, (void **)&none), ICD_ENOMEM);
     icd_i_region_leave(ctx);
     icd_i_free(ctx, large);
-    icd_i_region_free(ctx, region);
+    icd_i_region_free(region);
 }
 
 static void churn(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
@@ -126,7 +126,7 @@ static void threads_share_a_region(void **state)
     icd_i_region_enter(ctx, region);
     icd_i_parallel(ctx, 8, churn, ctx);
     icd_i_region_leave(ctx);
-    icd_i_region_free(ctx, region);
+    icd_i_region_free(region);
 }
 
 static int setup(void **state)
