@@ -173,10 +173,7 @@ static void arm_row(icd_page *page, const json_t *arm)
     icd_i_page_number(page, icd_i_get_real(arm, "p50_ms"), 3);
     icd_i_page_number(page, icd_i_get_real(arm, "p95_ms"), 3);
     icd_i_page_count(page, icd_i_metric_value(json_object_get(arm, "toks_per_s")));
-    icd_i_page_metric(page, json_object_get(arm, "l2_hit_pct"), 2);
-    icd_i_page_metric(page, json_object_get(arm, "ept_j_per_tok"), 4);
     icd_i_page_count(page, icd_i_get_real(arm, "repeats"));
-    icd_i_page_count(page, icd_i_get_real(arm, "burst"));
     icd_i_page_percent(page, all > 0 ? live / all : NAN, 1);
     icd_i_page_number(page, icd_i_get_real(arm, "bytes") / 1e6, 2);
     icd_i_page_row_end(page);
@@ -186,16 +183,61 @@ static void arms_table(icd_page *page, const json_t *arms)
 {
     const json_t *arm = NULL;
     size_t i = 0;
-    icd_i_page_table(page,
-                     "Arms: mean per step with the 95 % interval of the mean; values are "
-                     "MEASURED unless they say otherwise",
-                     "arm|role|kernel|#mean ms|#p50|#p95|#tokens/s|#L2 %|"
-                     "#J/token|#samples|#burst|#live|#MB");
+    icd_i_page_table(
+        page,
+        "Arms: mean per step with the 95 % interval of the mean; L2, DRAM and "
+        "energy stand with the metrics below",
+        "arm|role|kernel|#mean ms|#p50|#p95|#tokens/s|#samples|#live|#MB");
     json_array_foreach(arms, i, arm) arm_row(page, arm);
     icd_i_page_table_end(page);
 }
 
-/* One sentence per absent metric, of the first arm that lacks it. */
+static const char *absence(const icd_page *page, const json_t *arm, const char *key)
+{
+    const json_t *metric = json_object_get(arm, key);
+    const char *reason = icd_i_get_string(metric, "reason"),
+               *stopped = icd_i_get_string(page->metrics, "stopped");
+    if (isfinite(icd_i_metric_value(metric))) return NULL;
+    if (*reason) return reason;
+    return *stopped ? stopped : "no reason was recorded";
+}
+
+/* Whether an arm before `end` lacks the metric for the same reason. */
+static bool said_before(const icd_page *page, const json_t *arms, size_t end,
+                        const char *key, const char *reason)
+{
+    for (size_t i = 0; i < end; i++) {
+        const char *other = absence(page, json_array_get(arms, i), key);
+        if (other && !strcmp(other, reason)) return true;
+    }
+    return false;
+}
+
+/* "in every arm", or the names of those that lack the metric for this reason. */
+static void name_arms(icd_page *page, const json_t *arms, const char *key,
+                      const char *reason)
+{
+    const json_t *arm = NULL;
+    size_t i = 0, count = 0, said = 0;
+    json_array_foreach(arms, i, arm)
+    {
+        const char *other = absence(page, arm, key);
+        count += other && !strcmp(other, reason);
+    }
+    if (count == json_array_size(arms)) {
+        icd_i_page_raw(page, " in every arm");
+        return;
+    }
+    json_array_foreach(arms, i, arm)
+    {
+        const char *other = absence(page, arm, key);
+        if (!other || strcmp(other, reason) != 0) continue;
+        icd_i_page_raw(page, said++ ? ", " : " in ");
+        icd_i_page_text(page, icd_i_get_string(arm, "name"));
+    }
+}
+
+/* One sentence per reason for which a metric is absent, with the arms it holds for. */
 static void absent_note(icd_page *page, const json_t *arms, const char *key,
                         const char *name)
 {
@@ -203,15 +245,13 @@ static void absent_note(icd_page *page, const json_t *arms, const char *key,
     size_t i = 0;
     json_array_foreach(arms, i, arm)
     {
-        const json_t *metric = json_object_get(arm, key);
-        const char *reason = icd_i_get_string(metric, "reason"),
-                   *stopped = icd_i_get_string(page->metrics, "stopped");
-        if (isfinite(icd_i_metric_value(metric))) continue;
-        if (!*reason) reason = *stopped ? stopped : "no reason was recorded";
-        icd_i_page_put(page, "<p class=note>%s: absent, ", name);
-        icd_i_page_text(page, reason);
+        const char *reason = absence(page, arm, key);
+        if (!reason || said_before(page, arms, i, key, reason)) continue;
+        icd_i_page_put(page, "<p class=note>%s: absent", name);
+        name_arms(page, arms, key, reason);
+        icd_i_page_raw(page, ", ");
+        icd_i_page_short_reason(page, reason);
         icd_i_page_raw(page, ".</p>\n");
-        return;
     }
 }
 

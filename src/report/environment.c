@@ -185,6 +185,30 @@ static void files_line(icd_page *page)
     icd_i_page_raw(page, ".</p>\n");
 }
 
+/* Why readings are absent, and what would bring them, in full. */
+static void absent_list(icd_page *page)
+{
+    static const char *const METRIC[][2] = {{"lat_ms", "Latency"},
+                                            {"l2_hit_pct", "L2 hit rate"},
+                                            {"dram_bytes", "DRAM bytes"},
+                                            {"ept_j_per_tok", "Energy per token"}};
+    const json_t *linear = icd_i_page_arm(page, "linear");
+    bool any = false;
+    for (size_t i = 0; i < sizeof METRIC / sizeof *METRIC; i++) {
+        const json_t *metric = json_object_get(linear, METRIC[i][0]);
+        const char *reason = icd_i_get_string(metric, "reason");
+        if (!*reason || isfinite(icd_i_metric_value(metric))) continue;
+        if (!any)
+            icd_i_page_raw(page, "<details open><summary>What is absent, and "
+                                 "how to get it</summary><dl class=facts>");
+        any = true;
+        icd_i_page_put(page, "<dt>%s</dt><dd>", METRIC[i][1]);
+        icd_i_page_text(page, reason);
+        icd_i_page_raw(page, "</dd>");
+    }
+    if (any) icd_i_page_raw(page, "</dl></details>\n");
+}
+
 void icd_i_section_environment(icd_page *page)
 {
     icd_i_page_section(page, "environment", "Stages and environment");
@@ -193,6 +217,7 @@ void icd_i_section_environment(icd_page *page)
     overhead_line(page, icd_i_page_get(page, "overhead"));
     environment_list(page, icd_i_page_get(page, "environment"));
     clock_list(page, icd_i_page_get(page, "clock"));
+    absent_list(page);
     reproduce(page, icd_i_page_get(page, "reproduce"));
     files_line(page);
 }

@@ -154,8 +154,7 @@ static void absent_cell(icd_page *page, const char *reason)
 
 void icd_i_page_metric(icd_page *page, const json_t *metric, int decimals)
 {
-    double value = icd_i_metric_value(metric), low = icd_i_get_real(metric, "low"),
-           high = icd_i_get_real(metric, "high");
+    double value = icd_i_metric_value(metric), low, high;
     const char *provenance = icd_i_get_string(metric, "provenance");
     if (!isfinite(value)) {
         absent_cell(page, icd_i_get_string(metric, "reason"));
@@ -163,7 +162,7 @@ void icd_i_page_metric(icd_page *page, const json_t *metric, int decimals)
     }
     icd_i_page_raw(page, "<td class=n>");
     icd_i_page_real(page, value, decimals);
-    if (isfinite(low) && isfinite(high)) {
+    if (icd_i_metric_interval(metric, &low, &high)) {
         icd_i_page_raw(page, " <small>[");
         icd_i_page_real(page, low, decimals);
         icd_i_page_raw(page, ", ");
@@ -176,6 +175,28 @@ void icd_i_page_metric(icd_page *page, const json_t *metric, int decimals)
         icd_i_page_raw(page, "</small>");
     }
     icd_i_page_raw(page, "</td>");
+}
+
+void icd_i_page_short_reason(icd_page *page, const char *reason)
+{
+    static const char *const DETAIL[] = {" (", ": ", "; "};
+    char text[160];
+    size_t length = strlen(reason);
+    for (size_t i = 0; i < sizeof DETAIL / sizeof *DETAIL; i++) {
+        const char *at = strstr(reason, DETAIL[i]);
+        if (at && (size_t)(at - reason) < length) length = (size_t)(at - reason);
+    }
+    snprintf(text, sizeof text, "%.*s", (int)(length < 150 ? length : 150), reason);
+    icd_i_page_text(page, text);
+    if (reason[length]) icd_i_page_raw(page, " (<a href=\"#environment\">details</a>)");
+}
+
+bool icd_i_metric_interval(const json_t *metric, double *low, double *high)
+{
+    *low = icd_i_get_real(metric, "low");
+    *high = icd_i_get_real(metric, "high");
+    bool measured = !strcmp(icd_i_get_string(metric, "provenance"), "MEASURED");
+    return isfinite(*low) && isfinite(*high) && (measured || *low < *high);
 }
 
 double icd_i_metric_value(const json_t *metric)

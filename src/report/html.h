@@ -56,6 +56,13 @@ void icd_i_page_metric(icd_page *page, const json_t *metric, int decimals);
 /** The value of a metric; NaN where it is missing or said to be ABSENT. */
 double icd_i_metric_value(const json_t *metric);
 
+/** Its interval; false where it has none, as what was computed without chance. */
+bool icd_i_metric_interval(const json_t *metric, double *low, double *high);
+
+/** The first words of why something is absent, up to its details; the whole reason stands
+ * in the section on the environment. */
+void icd_i_page_short_reason(icd_page *page, const char *reason);
+
 /** Numbers and strings of JSON; NaN and "" where they are missing or of another type. */
 double icd_i_get_real(const json_t *object, const char *key);
 const char *icd_i_get_string(const json_t *object, const char *key);
@@ -78,6 +85,7 @@ extern const char *const ICD_I_PAGE_STYLE[];
 
 /** The sections, in the order of the page; each reads page->metrics. */
 void icd_i_section_verdict(icd_page *page);
+void icd_i_section_rounds(icd_page *page);
 void icd_i_section_arms(icd_page *page);
 void icd_i_section_samples(icd_page *page);
 void icd_i_section_meters(icd_page *page);
@@ -102,6 +110,12 @@ void icd_i_tile_maps(icd_page *page);
 /** report.csv: one line per arm (docs/artifacts.md). */
 void icd_i_csv(icd_page *page);
 
+/** rounds.csv: one line per round (docs/artifacts.md). */
+void icd_i_rounds_csv(icd_page *page);
+
+/** The rounds inside report.md; nothing where there was one only. */
+void icd_i_markdown_rounds(icd_page *page);
+
 /** report.md: verdict, cause, gates, arms. */
 void icd_i_markdown(icd_page *page);
 
@@ -116,6 +130,7 @@ void icd_i_page_markdown(icd_page *page, const char *text);
 typedef struct icd_page_format {
     const char *name, *file;
     void (*fill)(icd_page *page);
+    const char *needs; /**< written only where the source has this member; NULL: always */
 } icd_page_format;
 
 /** Everything up to <body>. */

@@ -117,6 +117,7 @@ void icd_i_markdown(icd_page *page)
                  *environment = icd_i_page_get(page, "environment");
     head(page);
     gates(page);
+    icd_i_markdown_rounds(page);
     arms(page);
     icd_i_page_raw(page, "\n");
     icd_i_page_markdown(page, icd_i_get_string(model, "name"));

@@ -27,13 +27,12 @@ static const char *verdict_class(const char *verdict)
 
 static void change_cell(icd_page *page, const json_t *e)
 {
-    double change = icd_i_get_real(e, "change"), low = icd_i_get_real(e, "low"),
-           high = icd_i_get_real(e, "high");
+    double change = icd_i_get_real(e, "change"), low, high;
     icd_i_page_raw(page, "<td class=n>");
     if (isfinite(change)) {
         icd_i_page_put(page, "%+.2f&nbsp;", change);
         icd_i_page_text(page, icd_i_get_string(e, "unit"));
-        if (isfinite(low) && isfinite(high))
+        if (icd_i_metric_interval(e, &low, &high))
             icd_i_page_put(page, " <small>[%+.2f, %+.2f]</small>", low, high);
     } else {
         icd_i_page_raw(page, "&ndash;");
@@ -72,18 +71,6 @@ static void evidence_table(icd_page *page, const json_t *rows)
     icd_i_page_table_end(page);
 }
 
-static void metric_cell(icd_page *page, const json_t *metric, int decimals)
-{
-    double value = icd_i_metric_value(metric);
-    icd_i_page_raw(page, "<td class=n>");
-    icd_i_page_real(page, value, decimals);
-    if (isfinite(value)) {
-        icd_i_page_raw(page, " ");
-        badge(page, icd_i_get_string(metric, "provenance"));
-    }
-    icd_i_page_raw(page, "</td>");
-}
-
 static bool any_reading(const json_t *arms)
 {
     static const char *const KEY[] = {"l2_hit_pct", "dram_bytes", "ept_j_per_tok"};
@@ -110,7 +97,7 @@ static void readings_table(icd_page *page, const json_t *arms)
     {
         const json_t *dram = json_object_get(arm, "dram_bytes");
         icd_i_page_row(page, icd_i_get_string(arm, "name"));
-        metric_cell(page, json_object_get(arm, "l2_hit_pct"), 2);
+        icd_i_page_metric(page, json_object_get(arm, "l2_hit_pct"), 2);
         icd_i_page_raw(page, "<td class=n>");
         icd_i_page_real(page, icd_i_metric_value(dram) / 1e6, 2);
         if (isfinite(icd_i_metric_value(dram))) {
@@ -118,7 +105,7 @@ static void readings_table(icd_page *page, const json_t *arms)
             badge(page, icd_i_get_string(dram, "provenance"));
         }
         icd_i_page_raw(page, "</td>");
-        metric_cell(page, json_object_get(arm, "ept_j_per_tok"), 4);
+        icd_i_page_metric(page, json_object_get(arm, "ept_j_per_tok"), 4);
         icd_i_page_number(page, icd_i_get_real(arm, "bytes") / 1e6, 2);
         icd_i_page_row_end(page);
     }
@@ -129,7 +116,8 @@ void icd_i_section_meters(icd_page *page)
 {
     const json_t *arms = icd_i_page_get(page, "arms"),
                  *evidence = icd_i_page_get(page, "evidence");
-    if (json_array_size(arms) == 0 || json_array_size(evidence) == 0) return;
+    if (json_array_size(arms) == 0) return;
+    if (json_array_size(evidence) == 0 && !any_reading(arms)) return;
     icd_i_page_section(page, "metrics", "Metrics and where they are from");
     evidence_table(page, evidence);
     readings_table(page, arms);

@@ -12,9 +12,10 @@
 static void contents(icd_page *page)
 {
     static const char *const LINK[][3] = {
-        {"arms", "#arms", "Arms"},           {"samples", "#samples", "Samples"},
-        {"evidence", "#metrics", "Metrics"}, {"prediction", "#cost", "Cost"},
-        {"linears", "#layers", "Layers"},    {"axes", "#orders", "Orders"},
+        {"arms", "#arms", "Arms"},          {"rounds", "#rounds", "Rounds"},
+        {"samples", "#samples", "Samples"}, {"evidence", "#metrics", "Metrics"},
+        {"prediction", "#cost", "Cost"},    {"linears", "#layers", "Layers"},
+        {"axes", "#orders", "Orders"},
     };
     icd_i_page_raw(page, "<nav aria-label=Contents>");
     for (size_t i = 0; i < sizeof LINK / sizeof LINK[0]; i++) {
@@ -46,6 +47,7 @@ static void html(icd_page *page)
     icd_i_section_verdict(page);
     contents(page);
     icd_i_page_raw(page, "<main>\n");
+    icd_i_section_rounds(page);
     icd_i_section_arms(page);
     icd_i_section_samples(page);
     icd_i_section_meters(page);
@@ -74,12 +76,13 @@ static icd_status write_page(icd_ctx *ctx, const char *dir, const char *name,
 
 /* What can be written, in the order of icd_report_format. */
 static const icd_page_format FORMAT[] = {
-    {"html", "report.html", html},
-    {"csv", "report.csv", icd_i_csv},
-    {"md", "report.md", icd_i_markdown},
-    {"junit", "junit.xml", icd_i_junit},
+    {"html", "report.html", html, NULL},
+    {"csv", "report.csv", icd_i_csv, NULL},
+    {"md", "report.md", icd_i_markdown, NULL},
+    {"junit", "junit.xml", icd_i_junit, NULL},
+    {"rounds", "rounds.csv", icd_i_rounds_csv, "rounds"}, /* comes with csv */
 };
-enum { FORMATS = sizeof FORMAT / sizeof FORMAT[0] };
+enum { FORMATS = sizeof FORMAT / sizeof FORMAT[0], ROUNDS = 1 << (FORMATS - 1) };
 
 static icd_status write_all(icd_ctx *ctx, const char *dir, const char *source,
                             const icd_page_format *format, int formats, uint32_t which)
@@ -95,7 +98,8 @@ static icd_status write_all(icd_ctx *ctx, const char *dir, const char *source,
         goto done;
     }
     for (int i = 0; i < formats; i++)
-        if (which >> i & 1)
+        if ((which >> i & 1) &&
+            (!format[i].needs || json_object_get(metrics, format[i].needs)))
             ICD_TRY(write_page(ctx, dir, format[i].file, metrics, format[i].fill));
 done:
     json_decref(metrics);
@@ -118,6 +122,7 @@ icd_status icd_i_pages_write(icd_ctx *ctx, const char *dir, const char *source,
 
 icd_status icd_report_write_as(icd_ctx *ctx, const char *dir, uint32_t formats)
 {
+    if (formats & ICD_REPORT_CSV) formats |= ROUNDS;
     return icd_i_pages_write(ctx, dir, "metrics.json", FORMAT, FORMATS, formats);
 }
 

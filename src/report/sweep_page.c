@@ -212,8 +212,8 @@ static void html(icd_page *page)
 
 icd_status icd_report_sweep(icd_ctx *ctx, const char *dir)
 {
-    static const icd_page_format FORMAT[] = {{"csv", "sweep.csv", csv},
-                                             {"md", "sweep.md", markdown},
-                                             {"html", "sweep.html", html}};
+    static const icd_page_format FORMAT[] = {{"csv", "sweep.csv", csv, NULL},
+                                             {"md", "sweep.md", markdown, NULL},
+                                             {"html", "sweep.html", html, NULL}};
     return icd_i_pages_write(ctx, dir, "sweep.json", FORMAT, 3, UINT32_MAX);
 }

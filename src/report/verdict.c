@@ -97,7 +97,7 @@ static void absent_tile(icd_page *page, const char *label, const char *reason)
     tile(page, label, "absent");
     icd_i_page_raw(page, "absent");
     tile_note(page);
-    icd_i_page_text(page, *reason ? reason : "no reason was recorded");
+    icd_i_page_short_reason(page, *reason ? reason : "no reason was recorded");
     tile_end(page);
 }
 

@@ -39,7 +39,7 @@ static const char FULL[] =
     "{'name':'iterative','kernel':'tile','role':'candidate','lat_ms':{'value':25.724,"
     "'low':24.5,'high':27.2,'count':60,'provenance':'MEASURED'},'p50_ms':26.0,"
     "'p95_ms':40.9,'toks_per_s':{'value':4976.0,'provenance':'MEASURED'},"
-    "'l2_hit_pct':{'value':91.25,'low':90.0,'high':92.0,'provenance':'SIMULATED'},"
+    "'l2_hit_pct':{'value':91.25,'low':90.0,'high':92.0,'provenance':'MEASURED'},"
     "'repeats':60,'burst':2,'live':288,'all':1000,'bytes':3100000}],"
     "'comparisons':[{'a':'linear','b':'iterative','delta':-0.2572,'low':-0.282,"
     "'high':-0.2295,'verdict':'FASTER','p_value':0.0001,'hedges_g':-0.99,'blocks':144}],"
@@ -74,6 +74,32 @@ static json_t *parse(const char *text)
     json_t *root = json_loads(copy, 0, NULL);
     assert_non_null(root);
     free(copy);
+    return root;
+}
+
+static const char ROUNDS[] =
+    "{'outcome':'kept','rounds':{'asked':3,'kept':2,'stopped':'the 95 % CI of the gain, "
+    "-0.40 to +0.30 %, includes zero','round':[{'round':1,'against':'pi0','groups':[],"
+    "'redone':0,'loss_before':null,'loss_after':0.0821,'moved':90,'inputs':100,"
+    "'before':{'live':90,'all':100,'bytes':900},'after':{'live':40,'all':100,'bytes':400}"
+    ","
+    "'predicted':{'time_low':0.44,'time_high':1.0},'gain':{'change':-0.3,'low':-0.31,"
+    "'high':-0.29,'verdict':'FASTER'},'kept':true,'why':'','stop':''},"
+    "{'round':2,'against':'round 1','groups':[{'group':'down','what':'N:M groups',"
+    "'loss_before':0.08,'loss_after':0.06,'redone':true},{'group':'up','what':'N:M "
+    "groups','loss_before':0.084,'loss_after':0.09,'redone':false}],'redone':1,"
+    "'loss_before':0.0821,'loss_after':0.0721,'moved':8,'inputs':100,'before':{'live':40,"
+    "'all':100,'bytes':400},'after':{'live':40,'all':100,'bytes':400},'predicted':null,"
+    "'gain':{'change':-0.0005,'low':-0.004,'high':0.003,'verdict':'SAME'},'kept':true,"
+    "'why':'its loss is less, and no metric is worse','stop':'the gain includes "
+    "zero'}]}}";
+
+/* FULL with the rounds. */
+static json_t *parse_all(void)
+{
+    json_t *root = parse(FULL), *rounds = parse(ROUNDS);
+    json_object_set(root, "rounds", json_object_get(rounds, "rounds"));
+    json_decref(rounds);
     return root;
 }
 
@@ -180,11 +206,81 @@ static void absent_is_no_zero(void **state)
     (void)state;
     report r = begin("absent");
     make_text(&r, FULL);
-    assert_has(r.html, "L2 hit rate: absent, no counters here.");
-    assert_has(r.html, "Energy per token: absent, neither RAPL nor NVML.");
+    assert_has(r.html, "L2 hit rate: absent in linear, no counters here.");
+    assert_has(r.html, "Energy per token: absent in linear, neither RAPL nor NVML.");
     assert_has(r.html, "title=\"neither RAPL nor NVML\">absent</td>");
     assert_lacks(r.html, "0.0000");
-    assert_has(r.html, "91.25 <small>[90.00, 92.00]</small> <small>SIMULATED</small>");
+    assert_has(r.html, "91.25 <small>[90.00, 92.00]</small></td>");
+    end(&r);
+}
+
+/* A simulation has no chance in it, and so no interval, on the page and in the table. */
+static void simulated_has_no_interval(void **state)
+{
+    (void)state;
+    report r = begin("simulated");
+    make_text(&r, "{'arms':[{'name':'linear','l2_hit_pct':{'value':67.77,'low':67.77,"
+                  "'high':67.77,'provenance':'SIMULATED'}}]}");
+    assert_has(r.html, ">67.77 <small>SIMULATED</small></td>");
+    assert_lacks(r.html, "[67.77");
+    assert_has(r.csv, ",67.77,,,SIMULATED,");
+    end(&r);
+}
+
+/* A tile says what; how to get it stands below, in full. */
+static void tiles_are_short(void **state)
+{
+    (void)state;
+    report r = begin("tiles");
+    make_text(&r,
+              "{'arms':[{'name':'linear','ept_j_per_tok':{'value':null,'provenance':"
+              "'ABSENT','reason':'NVML cannot be loaded: no such file; to enable: "
+              "docker run --gpus all'}},{'name':'dense','ept_j_per_tok':{'provenance':"
+              "'ABSENT','reason':'no meter'}}]}");
+    assert_has(r.html, "<small>NVML cannot be loaded (<a href=\"#environment\">");
+    assert_has(r.html,
+               "<dt>Energy per token</dt><dd>NVML cannot be loaded: no such file; "
+               "to enable: docker run --gpus all</dd>");
+    assert_has(r.html, "Energy per token: absent in linear, NVML cannot be loaded (");
+    assert_has(r.html, "Energy per token: absent in dense, no meter.");
+    end(&r);
+}
+
+static void shows_every_round(void **state)
+{
+    (void)state;
+    report r = begin("rounds");
+    char *md = NULL, *csv = NULL;
+    size_t size = 0;
+    make_text(&r, ROUNDS);
+    static const char *const FACT[] = {
+        "href=\"#rounds\">Rounds<",
+        "<b>Why it ended:</b> the 95 % CI of the gain, -0.40 to +0.30 %, includes zero",
+        "first transform, pi1",
+        "N:M groups: 1 of 2 redone",
+        "8.210 &rarr; 7.210&nbsp;%",
+        "90.0 &rarr; 40.0&nbsp;%",
+        "-56.0 to +0.0&nbsp;%",
+        "-30.0&nbsp;%<br><small>-31.0 to -29.0&nbsp;%</small><br><small>FASTER",
+        "Round 2 was kept: its loss is less, and no metric is worse.",
+        "<td>the old one stayed</td>",
+    };
+    for (size_t i = 0; i < sizeof FACT / sizeof FACT[0]; i++) {
+        if (!strstr(r.html, FACT[i])) print_error("missing: %s\n", FACT[i]);
+        assert_has(r.html, FACT[i]);
+    }
+    assert_ok(r.ctx,
+              icd_report_write_as(r.ctx, r.dir, ICD_REPORT_MARKDOWN | ICD_REPORT_CSV));
+    assert_ok(r.ctx, icd_i_file_read(r.ctx, in(r.dir, "report.md"), &md, &size));
+    assert_ok(r.ctx, icd_i_file_read(r.ctx, in(r.dir, "rounds.csv"), &csv, &size));
+    assert_has(md,
+               "| 2 | round 1 | 1 | 8.210 | 7.210 | 40.0 | -0.1 \\[-0.4, 0.3\\] | yes |");
+    assert_has(csv,
+               "\n2,round 1,1,0.0821,0.0721,8,100,40,40,400,400,,,-0.0005,-0.004,"
+               "0.003,SAME,yes,\"its loss is less, and no metric is worse\",the gain "
+               "includes zero\n");
+    icd_i_free(r.ctx, md);
+    icd_i_free(r.ctx, csv);
     end(&r);
 }
 
@@ -212,7 +308,7 @@ static void not_measured(void **state)
     make_text(&r, "{'outcome':'not_measured','stopped':'nothing was measured',"
                   "'arms':[{'name':'linear','role':'baseline','live':5,'all':10}]}");
     assert_has(r.html, ">not measured<");
-    assert_has(r.html, "Latency: absent, nothing was measured.");
+    assert_has(r.html, "Latency: absent in every arm, nothing was measured.");
     assert_has(r.html, "50.0&nbsp;%");
     assert_lacks(r.html, "Time of a step</h3>");
     assert_has(r.csv, "linear,baseline,,,,,ABSENT,,,,ABSENT,");
@@ -263,7 +359,7 @@ static void escapes_everything(void **state)
     (void)state;
     static char evil[] = "<script>x</script>\"' onload=x,&\n\x01\xe2\x82\xac";
     report r = begin("hostile");
-    json_t *root = parse(FULL);
+    json_t *root = parse_all();
     walk(root, make_hostile, evil);
     json_object_set_new(json_object_get(root, "environment"), evil, json_string(evil));
     make(&r, root);
@@ -338,7 +434,7 @@ static void survives_wrong_types(void **state)
     for (size_t i = 0; i < sizeof WRONG / sizeof WRONG[0]; i++) {
         char text[32];
         snprintf(text, sizeof text, "[%s]", WRONG[i]);
-        json_t *holder = parse(text), *root = parse(FULL);
+        json_t *holder = parse(text), *root = parse_all();
         mutation m = {&r, root, json_array_get(holder, 0), 0};
         walk(root, mutate, &m);
         assert_true(m.count > 150);
@@ -552,6 +648,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(says_the_facts),
         cmocka_unit_test(absent_is_no_zero),
+        cmocka_unit_test(simulated_has_no_interval),
+        cmocka_unit_test(tiles_are_short),
+        cmocka_unit_test(shows_every_round),
         cmocka_unit_test(rolled_back_says_why),
         cmocka_unit_test(not_measured),
         cmocka_unit_test(escapes_everything),
