@@ -8,6 +8,7 @@
 #define ICD_CONFIG_H
 
 #include <icd/adapters.h>
+#include <icd/exec.h>
 #include <icd/graph.h>
 #include <icd/measure.h>
 #include <icd/meter.h>
@@ -25,6 +26,7 @@ typedef struct icd_config {
     icd_pipeline_opts pipeline;
     icd_model_opts model;
     icd_runner_opts runner;
+    icd_exec_opts exec; /**< section runner.exec */
     icd_layout_opts layout;
     icd_kernel_opts kernel;
     icd_trace_run_opts trace;

@@ -56,6 +56,12 @@ typedef struct icd_output {
     int64_t batch;
 } icd_output;
 
+/** What executes the arms of a measurement. */
+typedef enum icd_runner_kind {
+    ICD_RUNNER_AUTO, /**< the engine of the model's architecture */
+    ICD_RUNNER_EXEC  /**< commands of the user's (icd/exec.h) */
+} icd_runner_kind;
+
 /** Section `runner`. */
 typedef struct icd_runner_opts {
     size_t size;
@@ -73,6 +79,7 @@ typedef struct icd_runner_opts {
                              CUDA 13, else 12; "none": our kernels only */
     const char *cusparselt; /**< weights of which two of any four are live: library of
                                cuSPARSELt; NULL: libcusparseLt.so.0; "none": as dense */
+    int32_t kind; /**< icd_runner_kind: read by the loop, not by icd_runner_new */
 } icd_runner_opts;
 
 extern const icd_option_table icd_runner_table;

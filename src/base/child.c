@@ -9,11 +9,12 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
 
-enum { READ_BYTES = 1 << 14, WAIT_MS = 50 };
+enum { READ_BYTES = 1 << 14, WAIT_MS = 50, NAP_NS_MAX = 20 * 1000 * 1000 };
 
 /* Both ends of the two pipes; -1: closed. */
 typedef struct pipes {
@@ -121,10 +122,10 @@ static icd_status check_time(icd_ctx *ctx, const char *name, double end, double 
                       "it ran longer than %g s and was ended", timeout_s);
 }
 
-static icd_status read_all(reader *r, const char *name, pipes *p, double timeout_s)
+static icd_status read_all(reader *r, const char *name, pipes *p, double end,
+                           double timeout_s)
 {
     icd_status status = ICD_OK;
-    double end = icd_i_now() + timeout_s;
     while (status == ICD_OK && (p->out[0] >= 0 || p->err[0] >= 0)) {
         struct pollfd fd[2] = {{p->out[0], POLLIN, 0}, {p->err[0], POLLIN, 0}};
         if (poll(fd, 2, WAIT_MS) > 0) {
@@ -134,6 +135,23 @@ static icd_status read_all(reader *r, const char *name, pipes *p, double timeout
         if (status == ICD_OK) status = check_time(r->ctx, name, end, timeout_s);
     }
     return status;
+}
+
+/* Waits for a program that closed its output before its end. */
+static icd_status wait_end(icd_ctx *ctx, const char *name, pid_t pid, double end,
+                           double timeout_s)
+{
+    siginfo_t info;
+    struct timespec nap = {0, 100 * 1000};
+    for (;;) {
+        info.si_pid = 0;
+        int err = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+        if (info.si_pid == pid || (err < 0 && errno != EINTR)) return ICD_OK;
+        icd_status status = check_time(ctx, name, end, timeout_s);
+        if (status != ICD_OK) return status;
+        nanosleep(&nap, NULL);
+        if (nap.tv_nsec < NAP_NS_MAX) nap.tv_nsec *= 2;
+    }
 }
 
 static void reap(pid_t pid, icd_child *child)
@@ -162,7 +180,9 @@ icd_status icd_i_child_run(icd_ctx *ctx, const char *const *argv, double timeout
     close_end(&p.out[1]);
     close_end(&p.err[1]);
     if (pid > 0) {
-        status = read_all(&r, argv[0], &p, timeout_s);
+        double end = icd_i_now() + timeout_s;
+        status = read_all(&r, argv[0], &p, end, timeout_s);
+        if (status == ICD_OK) status = wait_end(ctx, argv[0], pid, end, timeout_s);
         if (status != ICD_OK) kill(-pid, SIGKILL);
         reap(pid, out);
     }

@@ -22,7 +22,8 @@ typedef struct icd_child {
  * @param timeout_s [in] 0: none
  * @param most      [in] bytes of standard output at most; more is an error
  * @return ICD_OK, whatever the program's exit code | ICD_EMEASURE it could not be
- * started, ran too long or printed too much | ICD_ECANCELLED | ICD_ENOMEM
+ * started, ran too long or printed too much (`error` is then what it said before) |
+ * ICD_ECANCELLED | ICD_ENOMEM
  */
 icd_status icd_i_child_run(icd_ctx *ctx, const char *const *argv, double timeout_s,
                            int64_t most, icd_child *out);

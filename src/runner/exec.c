@@ -183,56 +183,97 @@ static char *put_quoted(char *at, const char *text)
     return at;
 }
 
-static icd_status expand(icd_ctx *ctx, const char *command, const char *model, char **out)
+/* The place that begins here; NULL: none does. */
+static const icd_exec_place *place_at(const char *text, const icd_exec_place *place,
+                                      int64_t places)
 {
-    static const char NAME[] = "{model}";
-    size_t bytes = strlen(command) + 1, times = 0;
-    for (const char *p = command; (p = strstr(p, NAME)); p++) times++;
-    if (times && !model)
-        return icd_i_fail(ctx, ICD_EINVAL, "command", NULL,
-                          "found {model}, but there is no model folder to put there");
-    icd_status status =
-        ICD_ALLOC(ctx, (int64_t)(bytes + times * (model ? quoted_bytes(model) : 0)), out);
-    if (status != ICD_OK) return status;
-    char *at = *out;
-    for (const char *p = command; *p;) {
-        if (strncmp(p, NAME, sizeof NAME - 1)) {
-            *at++ = *p++;
-        } else {
-            at = put_quoted(at, model);
-            p += sizeof NAME - 1;
-        }
+    for (int64_t i = 0; *text == '{' && i < places; i++) {
+        size_t n = strlen(place[i].name);
+        if (!strncmp(text + 1, place[i].name, n) && text[1 + n] == '}') return &place[i];
     }
-    *at = 0;
+    return NULL;
+}
+
+static icd_status filled_bytes(icd_ctx *ctx, const char *command,
+                               const icd_exec_place *place, int64_t places, size_t *bytes)
+{
+    *bytes = strlen(command) + 1;
+    for (const char *p = command; *p; p++) {
+        const icd_exec_place *at = place_at(p, place, places);
+        if (!at) continue;
+        if (!at->value)
+            return icd_i_fail(ctx, ICD_EINVAL, "command", NULL,
+                              "found {%s}, but there is no %s to put there", at->name,
+                              at->name);
+        *bytes += quoted_bytes(at->value);
+    }
     return ICD_OK;
+}
+
+icd_status icd_exec_fill(icd_ctx *ctx, const char *command, const icd_exec_place *place,
+                         int64_t places, char **out)
+{
+    size_t bytes = 0;
+    *out = NULL;
+    icd_status status = filled_bytes(ctx, command, place, places, &bytes);
+    if (status == ICD_OK) status = ICD_ALLOC(ctx, (int64_t)bytes, out);
+    if (status != ICD_OK) return status;
+    char *to = *out;
+    for (const char *p = command; *p;) {
+        const icd_exec_place *at = place_at(p, place, places);
+        if (at) to = put_quoted(to, at->value);
+        if (at)
+            p += strlen(at->name) + 2;
+        else
+            *to++ = *p++;
+    }
+    *to = 0;
+    return ICD_OK;
+}
+
+/* What went wrong, then the end of what the command wrote to its standard error. */
+static icd_status with_last_words(icd_ctx *ctx, icd_status status, const icd_child *child)
+{
+    char text[512];
+    if (status != ICD_EMEASURE || !child->error[0]) return status;
+    snprintf(text, sizeof text, "%s", icd_ctx_message(ctx));
+    return icd_i_fail(ctx, status, NULL, NULL, "%s; its last words: %s", text,
+                      child->error);
 }
 
 static icd_status check_end(icd_ctx *ctx, const icd_child *child)
 {
     if (child->exit_code == 0) return ICD_OK;
     if (child->signal)
-        return icd_i_fail(ctx, ICD_EMEASURE, "command", NULL,
-                          "it was ended by signal %d; its last words: %s", child->signal,
-                          child->error);
-    return icd_i_fail(ctx, ICD_EMEASURE, "command", NULL,
-                      "it ended with exit code %d; its last words: %s", child->exit_code,
-                      child->error);
+        return icd_i_fail(ctx, ICD_EMEASURE, "command", NULL, "it was ended by signal %d",
+                          child->signal);
+    return icd_i_fail(ctx, ICD_EMEASURE, "command", NULL, "it ended with exit code %d",
+                      child->exit_code);
+}
+
+static icd_status run_line(icd_ctx *ctx, const char *line, double timeout_s,
+                           bool latencies, icd_exec_result *out)
+{
+    icd_child child = {0};
+    const char *argv[] = {"sh", "-c", line, NULL};
+    *out = (icd_exec_result){0};
+    icd_status status = icd_i_child_run(ctx, argv, timeout_s, MOST_OUTPUT, &child);
+    if (status == ICD_OK) status = check_end(ctx, &child);
+    if (status == ICD_OK)
+        status = read_numbers(ctx, child.out, child.size, "command", latencies, out);
+    status = with_last_words(ctx, status, &child);
+    icd_i_child_release(ctx, &child);
+    return status;
 }
 
 static icd_status run(icd_ctx *ctx, const char *command, const char *model,
                       double timeout_s, bool latencies, icd_exec_result *out)
 {
-    icd_status status = ICD_OK;
-    icd_child child = {0};
+    const icd_exec_place place = {"model", model};
     char *line = NULL;
     *out = (icd_exec_result){0};
-    ICD_TRY(expand(ctx, command, model, &line));
-    const char *argv[] = {"sh", "-c", line, NULL};
-    ICD_TRY(icd_i_child_run(ctx, argv, timeout_s, MOST_OUTPUT, &child));
-    ICD_TRY(check_end(ctx, &child));
-    status = read_numbers(ctx, child.out, child.size, "command", latencies, out);
-done:
-    icd_i_child_release(ctx, &child);
+    icd_status status = icd_exec_fill(ctx, command, &place, 1, &line);
+    if (status == ICD_OK) status = run_line(ctx, line, timeout_s, latencies, out);
     icd_i_free(ctx, line);
     return status;
 }
@@ -247,4 +288,26 @@ icd_status icd_exec_numbers(icd_ctx *ctx, const char *command, const char *model
                             double timeout_s, icd_exec_result *out)
 {
     return run(ctx, command, model, timeout_s, false, out);
+}
+
+icd_status icd_exec_sample(icd_ctx *ctx, const char *command, const icd_exec_opts *opts,
+                           double *lat_ms, int64_t *steps)
+{
+    double sum = 0;
+    icd_exec_result r = {0};
+    icd_status status = run_line(ctx, command, opts->timeout_s, true, &r);
+    int64_t count = r.count - opts->discard;
+    if (status == ICD_OK && count < opts->lines)
+        status = icd_i_fail(ctx, ICD_EMEASURE, "command", "see runner.exec.lines",
+                            "it printed %lld latencies, expected %lld and %lld to leave "
+                            "out",
+                            (long long)r.count, (long long)opts->lines,
+                            (long long)opts->discard);
+    if (status == ICD_OK) {
+        for (int64_t i = opts->discard; i < r.count; i++) sum += r.value[i];
+        *lat_ms = sum / (double)count;
+        *steps = count;
+    }
+    icd_exec_result_release(ctx, &r);
+    return status;
 }

@@ -1,7 +1,10 @@
+#include <icd/exec.h>
 #include <icd/runner.h>
 
 /* `vector` and `l2_pin` have no rows: they follow kernel.vector and layout.l2_pin. */
 static const icd_option ROW[] = {
+    {"kind", offsetof(icd_runner_opts, kind), ICD_OPTION_ENUM, "auto", 0, 0, "auto|exec",
+     NULL, "what executes the arms: the model's engine, or commands (runner.exec)"},
     {"dtype", offsetof(icd_runner_opts, dtype), ICD_OPTION_ENUM, "int8", 0, 0,
      "f32|int8|bf16|int4|fp8", NULL,
      "type of the linears outside the loop (infer); the loop follows transform.quant"},
@@ -34,4 +37,33 @@ const icd_option_table icd_runner_table = {
     .struct_size = sizeof(icd_runner_opts),
     .row = ROW,
     .rows = sizeof ROW / sizeof ROW[0],
+};
+
+#define EXEC(name) offsetof(icd_exec_opts, name)
+
+static const icd_option EXEC_ROW[] = {
+    {"command", EXEC(command), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
+     "of every arm without one of its own; {arm}, {model}, {perm}, {run} and {threads} in "
+     "it are replaced"},
+    {"linear", EXEC(linear), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
+     "command of linear, and of the A/A control"},
+    {"iterative", EXEC(iterative), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
+     "command of the candidate"},
+    {"arms", EXEC(arms), ICD_OPTION_LIST, NULL, 0, 0, NULL, NULL,
+     "further arms, each NAME=COMMAND"},
+    {"timeout_s", EXEC(timeout_s), ICD_OPTION_REAL, "300", 0.01, 86400, NULL, "s",
+     "a command that runs longer is ended with all its children, and is an error"},
+    {"discard", EXEC(discard), ICD_OPTION_INT64, "0", 0, 1e6, NULL, "latencies",
+     "left out at the beginning of what a command prints: its own warm-up"},
+    {"lines", EXEC(lines), ICD_OPTION_INT64, "1", 1, 1e6, NULL, "latencies",
+     "that a command has to print at least, beside those left out; a sample is their "
+     "mean"},
+};
+
+const icd_option_table icd_exec_table = {
+    .section = "runner.exec",
+    .help = "commands that are timed in the place of an engine (runner.kind: exec)",
+    .struct_size = sizeof(icd_exec_opts),
+    .row = EXEC_ROW,
+    .rows = sizeof EXEC_ROW / sizeof EXEC_ROW[0],
 };

@@ -1,5 +1,6 @@
 /* The arms of a measurement. Most are the same model and masks under other orders and
    kernels; block and refill are models of their own. */
+#include "runtime/exec_arms.h"
 #include "runtime/rounds.h"
 
 #include <math.h>
@@ -81,8 +82,7 @@ static const icd_linear *reader_of(const icd_job *job, const char *group)
     return NULL;
 }
 
-/* An axis of one layer that this group alone reads whole: a file can carry its order. */
-static bool on_true_axis(const icd_job *job, const char *group)
+bool icd_i_on_true_axis(const icd_job *job, const char *group)
 {
     const icd_linear *l = reader_of(job, group);
     const icd_axis *axis = icd_model_axis(job->transformed, l->in_axis);
@@ -114,8 +114,9 @@ static icd_status make_order(icd_job *job, const icd_job_axis *axis, order_sourc
     case ORDER_PI1:
         return icd_perm_copy(job->ctx, axis->perm, out);
     case ORDER_TRUE_AXES:
-        return on_true_axis(job, axis->name) ? icd_perm_copy(job->ctx, axis->perm, out)
-                                             : ICD_OK;
+        return icd_i_on_true_axis(job, axis->name)
+                   ? icd_perm_copy(job->ctx, axis->perm, out)
+                   : ICD_OK;
     case ORDER_IDENTITY:
         return checkpoint_order(job, axis->name, out);
     case ORDER_RANDOM:
@@ -288,8 +289,18 @@ static int32_t arm_kv(const icd_job *job, const arm_spec *spec)
                : ICD_ARM_KV_IN_PLACE;
 }
 
+/* A command executes the loop's model under some orders; kernels are its own affair. */
+static bool for_commands(const arm_spec *spec)
+{
+    return spec->kernel == ICD_KERNEL_AUTO && spec->model == MODEL_LOOP &&
+           spec->name != FULL_CACHE;
+}
+
 static bool wanted(const icd_job *job, const arm_spec *spec, bool iterative)
 {
+    if (icd_i_exec_wanted(job->config) &&
+        (!for_commands(spec) || !icd_i_exec_command(job->config, spec->name)))
+        return false;
     if (spec->name == FULL_CACHE && !job->kv) return false;
     if (spec->ablation && !lists(&job->config->pipeline.ablation, spec->ablation))
         return false;
@@ -349,5 +360,6 @@ icd_status icd_i_arms_make(icd_job *job)
                                 : make_variant(job, &SPEC[i], arm);
         if (status != ICD_OK) return status;
     }
+    if (icd_i_exec_wanted(job->config)) return icd_i_exec_arms(job);
     return add_previous(job);
 }

@@ -11,6 +11,7 @@ static const icd_section SECTION[] = {
     {&icd_pipeline_table, offsetof(icd_config, pipeline)},
     {&icd_model_table, offsetof(icd_config, model)},
     {&icd_runner_table, offsetof(icd_config, runner)},
+    {&icd_exec_table, offsetof(icd_config, exec)},
     {&icd_layout_table, offsetof(icd_config, layout)},
     {&icd_kernel_table, offsetof(icd_config, kernel)},
     {&icd_trace_table, offsetof(icd_config, trace)},

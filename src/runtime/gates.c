@@ -211,6 +211,7 @@ static icd_status layer_changes(icd_job *job, layer_change **out, int64_t *count
                       *b = icd_i_arm_find(job, "iterative");
     int32_t vector = job->config->kernel.vector;
     *count = 0;
+    if (!a->layout || !b->layout) return ICD_OK; /* commands without a model */
     ICD_TRY(ICD_ALLOC(job->ctx, a->layout->count, out));
     for (int64_t i = 0; i < a->layout->count && i < b->layout->count; i++) {
         icd_linear_cost x, y;
@@ -284,10 +285,12 @@ icd_status icd_i_root_cause(icd_job *job, const icd_decision *decision)
             decision->metric ? decision->metric : "no metric", decision->why, e->change,
             e->unit, e->low, e->high, icd_verdict_word(e->verdict), e->reason ? ": " : "",
             e->reason ? e->reason : "");
-        append(job->cause, sizeof job->cause,
-               "; the cost model predicted %+.1f %% live granules and %+.1f %% bytes",
-               100 * (p.live - 1), 100 * (p.bytes - 1));
-        name_layers(job, layer, count);
+        if (isfinite(p.live)) {
+            append(job->cause, sizeof job->cause,
+                   "; the cost model predicted %+.1f %% live granules and %+.1f %% bytes",
+                   100 * (p.live - 1), 100 * (p.bytes - 1));
+            name_layers(job, layer, count);
+        }
     }
     job->root_cause = json_pack("{s:s?,s:s,s:s,s:o,s:{s:o,s:o,s:o},s:o}", "metric",
                                 decision->metric, "verdict", icd_verdict_word(e->verdict),

@@ -204,6 +204,10 @@ icd_batch icd_i_input_batch(const icd_job_input *input, int64_t i);
 void icd_i_difference(const float *a, const float *b, int64_t tokens, int64_t width,
                       double *max_rel, double *cosine);
 
+/** Whether a file can carry the local order of a group: its input is an axis of one layer
+ * that this group alone reads whole. */
+bool icd_i_on_true_axis(const icd_job *job, const char *group);
+
 /** Makes the arms' layouts from the transformed layout and the orders found. */
 icd_status icd_i_arms_make(icd_job *job);
 

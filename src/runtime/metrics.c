@@ -1,5 +1,6 @@
 /* metrics.json: everything the report says (docs/artifacts.md), of whatever stage was
  * reached. */
+#include "runtime/exec_arms.h"
 #include "runtime/rounds.h"
 
 #include "base/cpu.h"
@@ -66,6 +67,11 @@ static const char *kernel_name(int32_t kind)
     return NAME[kind & 3];
 }
 
+static const char *layout_kernel(const icd_layout *layout)
+{
+    return kernel_name(layout && layout->count ? layout->entry[0].kernel : 0);
+}
+
 /* Tokens that one step computes: in decoding, one for each sequence. */
 static int64_t step_tokens(const icd_job *job)
 {
@@ -84,9 +90,11 @@ static void add_times(icd_job *job, int64_t a, json_t *row)
     json_object_set_new(row, "lat_ms", measured("ms", s.mean, s.low, s.high, s.count));
     json_object_set_new(row, "p50_ms", real(s.p50));
     json_object_set_new(row, "p95_ms", real(s.p95));
-    json_object_set_new(row, "toks_per_s",
-                        measured("tokens/s", 1e3 * tokens / s.mean, 1e3 * tokens / s.high,
-                                 1e3 * tokens / s.low, s.count));
+    if (tokens > 0)
+        json_object_set_new(row, "toks_per_s",
+                            measured("tokens/s", 1e3 * tokens / s.mean,
+                                     1e3 * tokens / s.high, 1e3 * tokens / s.low,
+                                     s.count));
     json_object_set_new(row, "repeats", json_integer(s.count));
     json_object_set_new(row, "outliers", json_integer(s.outliers));
     json_object_set_new(
@@ -112,7 +120,7 @@ static json_t *arm_row(icd_job *job, int64_t a)
     if (icd_i_arm_cost(job, arm->layout, &cost) != ICD_OK) return NULL;
     json_t *row = json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I,s:I,s:I}", "name", arm->name, "role", arm->role,
-        "kernel", kernel_name(arm->layout->count ? arm->layout->entry[0].kernel : 0),
+        "kernel", icd_i_exec_wanted(job->config) ? "command" : layout_kernel(arm->layout),
         "hw", cpu, "driver", "none", "seed", (json_int_t)job->config->solver.seed,
         "clock cap", "unlocked", "live", (json_int_t)cost.live, "all",
         (json_int_t)cost.all, "bytes", (json_int_t)cost.bytes);

@@ -1,6 +1,6 @@
 /* The orchestrator: stages in order, events, retries, state for resume, rollback, and
    always a report. */
-#include "runtime/job.h"
+#include "runtime/exec_arms.h"
 #include "runtime/rounds.h"
 
 #include "base/file.h"
@@ -9,6 +9,7 @@
 
 #include <icd/report.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,9 +156,21 @@ static icd_status run_round(icd_job *job)
     return ICD_OK;
 }
 
+/* Nothing to permute: the commands are timed, and that is all. */
+static icd_status run_commands(icd_job *job)
+{
+    job->cosine_vs_dense = NAN;
+    if (last_stage(job) != MEASURE) return ICD_OK;
+    icd_status status = icd_i_exec_arms(job);
+    if (status == ICD_OK) status = run_stage(job, MEASURE);
+    if (status == ICD_OK) reach(job, STAGE[MEASURE].state);
+    return status;
+}
+
 static icd_status run_stages(icd_job *job)
 {
     icd_status status = ICD_OK;
+    if (icd_i_exec_alone(job->config)) return run_commands(job);
     for (int i = 0; i < ROUND && i <= last_stage(job); i++) {
         ICD_TRY(run_stage(job, i));
         reach(job, STAGE[i].state);
@@ -263,8 +276,9 @@ static icd_status prepare(icd_job *job, bool resume)
     icd_i_out_sweep(icd_i_rundir_root(job->dir));
     ICD_TRY(icd_config_print(job->ctx, job->config, &text));
     job->state.config_hash = icd_i_hash(0, text, strlen(text));
-    job->state.model_hash = icd_i_hash(icd_model_hash(job->checkpoint), &job->input.hash,
-                                       sizeof job->input.hash);
+    job->state.model_hash =
+        icd_i_hash(job->checkpoint ? icd_model_hash(job->checkpoint) : 0,
+                   &job->input.hash, sizeof job->input.hash);
     ICD_TRY(icd_i_rundir_read_state(job->ctx, job->dir, &earlier));
     bool same = earlier.config_hash == job->state.config_hash &&
                 earlier.model_hash == job->state.model_hash;
@@ -309,7 +323,7 @@ static icd_status run(icd_ctx *ctx, const icd_config *config, const char *out_di
     job.outcome = wanted_outcome(&job.opts, config);
     reach(&job, "READY");
     ICD_TRY(icd_i_rundir_open(ctx, out_dir, &job.dir));
-    ICD_TRY(icd_i_stage_open(&job));
+    if (!icd_i_exec_alone(config)) ICD_TRY(icd_i_stage_open(&job));
     ICD_TRY(check_cost_model(&job));
     ICD_TRY(prepare(&job, resume));
     if (job.opts.dry_run) { /* quick orders are enough to say whether it is worth it */

@@ -1,5 +1,6 @@
 /* measure: the arms are described in the run directory, and a process of its own builds
    and times them, so that nothing the run did before lies in its caches or heap. */
+#include "runtime/exec_arms.h"
 #include "runtime/variant.h"
 
 #include "base/file.h"
@@ -40,7 +41,7 @@ static json_t *arm_json(const icd_job_arm *arm)
     json_t *kernels = json_object(), *orders = json_object();
     char folder[64];
     model_folder(arm, folder);
-    for (int64_t i = 0; i < arm->layout->count; i++) {
+    for (int64_t i = 0; arm->layout && i < arm->layout->count; i++) {
         const icd_layout_entry *e = &arm->layout->entry[i];
         json_object_set_new(
             kernels, e->linear,
@@ -61,8 +62,11 @@ static icd_status write_arms(icd_job *job)
     if (!path || !list) return ICD_ENOMEM;
     for (int64_t i = 0; i < job->arms; i++)
         json_array_append_new(list, arm_json(&job->arm[i]));
+    icd_status status =
+        icd_i_exec_wanted(job->config) ? icd_i_exec_write(job, list) : ICD_OK;
     json_t *root = json_pack("{s:s,s:o}", "version", "icd/1", "arms", list);
-    icd_status status = root ? icd_i_json_write(job->ctx, root, path) : ICD_ENOMEM;
+    if (status == ICD_OK)
+        status = root ? icd_i_json_write(job->ctx, root, path) : ICD_ENOMEM;
     json_decref(root);
     return status;
 }
@@ -226,9 +230,11 @@ icd_status icd_i_stage_measure(icd_job *job)
         ICD_TRY(icd_i_rundir_remove(job->ctx, job->dir, name));
     }
     ICD_TRY(write_arms(job));
-    ICD_TRY(write_input(job));
-    ICD_TRY(write_models(job));
-    if (job->opts.worker)
+    if (!icd_i_exec_wanted(job->config)) {
+        ICD_TRY(write_input(job));
+        ICD_TRY(write_models(job));
+    }
+    if (job->opts.worker && !icd_i_exec_wanted(job->config)) /* commands are processes */
         ICD_TRY(run_worker(job, root));
     else
         ICD_TRY(icd_measure_run(job->ctx, root, NULL));

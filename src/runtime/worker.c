@@ -274,6 +274,18 @@ static icd_status start_runner(icd_worker *w, int64_t i, const icd_worker_model 
     return status;
 }
 
+static icd_status command_arm(icd_worker *w, int64_t i, const json_t *row)
+{
+    const char *name = json_string_value(json_object_get(row, "name"));
+    const char *command = json_string_value(json_object_get(row, "command"));
+    if (!name || !command)
+        return damaged(w, "arms.json", "an arm has no name or no command");
+    w->self[i].exec = (icd_exec_arm){command, &w->config->exec};
+    w->arm[i] =
+        (icd_arm){name, icd_i_exec_step, &w->self[i].exec, .burst = icd_i_exec_burst};
+    return ICD_OK;
+}
+
 static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
 {
     icd_status status = ICD_OK;
@@ -292,7 +304,7 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
                          icd_i_arm_kv_of(json_string_value(json_object_get(row, "kv")))));
     w->self[i].batch = &w->batch;
     w->arm[i] =
-        (icd_arm){json_string_value(json_object_get(row, "name")), step, &w->self[i]};
+        (icd_arm){json_string_value(json_object_get(row, "name")), step, &w->self[i], NULL};
     if (!w->arm[i].name) status = damaged(w, "arms.json", "an arm has no name");
 done:
     icd_i_layout_free(w->ctx, layout);
@@ -307,8 +319,11 @@ icd_status icd_i_worker_build(icd_worker *w, const json_t *list)
     ICD_TRY(ICD_ALLOC(w->ctx, count, &w->self));
     ICD_TRY(ICD_ALLOC(w->ctx, count, &w->arm));
     w->arms = count;
-    for (int64_t i = 0; i < count; i++)
-        ICD_TRY(build_arm(w, i, json_array_get(list, (size_t)i)));
+    for (int64_t i = 0; i < count; i++) {
+        const json_t *row = json_array_get(list, (size_t)i);
+        ICD_TRY(icd_i_exec_wanted(w->config) ? command_arm(w, i, row)
+                                             : build_arm(w, i, row));
+    }
 done:
     return status;
 }
@@ -347,6 +362,7 @@ icd_status icd_i_worker_open(icd_worker *w)
     path_of(w, "config.lock.json", path);
     ICD_TRY(icd_config_new(w->ctx, &w->config));
     ICD_TRY(icd_config_read(w->ctx, w->config, path));
+    if (icd_i_exec_wanted(w->config)) goto done;
     ICD_TRY(take_model(w, "model", &loop));
     ICD_TRY(read_input(w));
 done:
@@ -402,7 +418,8 @@ icd_status icd_measure_run(icd_ctx *ctx, const char *dir, const char *const *wor
     ICD_TRY(icd_measure_arms(ctx, w.arm, w.arms, &opts, &samples));
     path_of(&w, "samples.csv", path);
     ICD_TRY(icd_samples_write(ctx, samples, path));
-    status = icd_i_meters_run(&w, json_object_get(arms, "arms"), worker);
+    if (!icd_i_exec_wanted(w.config))
+        status = icd_i_meters_run(&w, json_object_get(arms, "arms"), worker);
 done:
     icd_samples_free(ctx, samples);
     icd_i_worker_release(&w);

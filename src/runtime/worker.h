@@ -5,6 +5,7 @@
 #ifndef ICD_RUNTIME_WORKER_H
 #define ICD_RUNTIME_WORKER_H
 
+#include "runtime/exec_arms.h"
 #include "runtime/job.h"
 
 #include "base/npz.h"
@@ -14,6 +15,7 @@ typedef struct icd_worker_arm {
     icd_region *region; /**< all that the runner stands in: the arms lie alike */
     icd_runner *runner;
     const icd_batch *batch;
+    icd_exec_arm exec; /**< runner.kind: exec; the rest is then empty */
 } icd_worker_arm;
 
 /** A stored model: the loop's in `model`, and those of arms that are models of their own.

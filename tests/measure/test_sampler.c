@@ -2,6 +2,7 @@
 
 #include <icd/measure.h>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "measure/clock.h"
 #include "measure/design.h"
@@ -59,9 +60,9 @@ static icd_status count_step(icd_ctx *c, void *self)
 
 static icd_samples *measure_three(int64_t counts[3], icd_measure_opts opts)
 {
-    icd_arm arm[3] = {{"linear", count_step, &counts[0]},
-                      {"iterative", count_step, &counts[1]},
-                      {"gather", count_step, &counts[2]}};
+    icd_arm arm[3] = {{"linear", count_step, &counts[0], NULL},
+                      {"iterative", count_step, &counts[1], NULL},
+                      {"gather", count_step, &counts[2], NULL}};
     icd_samples *s = NULL;
     assert_ok(ctx, icd_measure_arms(ctx, arm, 3, &opts, &s));
     return s;
@@ -102,7 +103,8 @@ static icd_status slow_step(icd_ctx *c, void *self)
 static void all_arms_take_bursts_of_as_many_steps(void **state)
 {
     int64_t count = 0;
-    icd_arm arm[2] = {{"slow", slow_step, NULL}, {"quick", count_step, &count}};
+    icd_arm arm[2] = {{"slow", slow_step, NULL, NULL},
+                      {"quick", count_step, &count, NULL}};
     icd_measure_opts opts;
     icd_samples *s = NULL;
     (void)state;
@@ -174,7 +176,7 @@ static icd_status failing_step(icd_ctx *c, void *self)
 
 static void failure_of_an_arm_ends_it(void **state)
 {
-    icd_arm arm = {"broken", failing_step, NULL};
+    icd_arm arm = {"broken", failing_step, NULL, NULL};
     icd_samples *s = NULL;
     (void)state;
     assert_int_equal(icd_measure_arms(ctx, &arm, 1, NULL, &s), ICD_EMEASURE);
@@ -366,7 +368,7 @@ static void damaged_csv_is_refused(void **state)
 static icd_status measure_once(icd_ctx *c, void *arg)
 {
     int64_t count = 0;
-    icd_arm arm = {"only", count_step, &count};
+    icd_arm arm = {"only", count_step, &count, NULL};
     icd_measure_opts opts;
     icd_samples *s = NULL;
     icd_comparison comparison;
@@ -387,9 +389,53 @@ static void survives_failing_allocations(void **state)
     icd_test_failing_allocations(measure_once, NULL);
 }
 
+typedef struct program {
+    double lat_ms;
+    int64_t runs;
+} program;
+
+static icd_status print_latency(icd_ctx *c, void *self, double *lat_ms, int64_t *steps)
+{
+    program *p = self;
+    (void)c;
+    p->runs++;
+    *lat_ms = p->lat_ms;
+    *steps = 4;
+    return ICD_OK;
+}
+
+static icd_status fail_to_print(icd_ctx *c, void *self, double *lat_ms, int64_t *steps)
+{
+    (void)self, (void)lat_ms, (void)steps;
+    return icd_i_fail(c, ICD_EMEASURE, "command", NULL, "it printed no latency");
+}
+
+/* Arms that take their samples themselves stand in the same design. */
+static void bursts_of_programs(void **state)
+{
+    program quick = {2, 0}, slow = {3, 0};
+    icd_arm arm[2] = {{"linear", NULL, &slow, print_latency},
+                      {"iterative", NULL, &quick, print_latency}};
+    icd_samples *s = NULL;
+    icd_comparison c;
+    (void)state;
+    assert_ok(ctx, icd_measure_arms(ctx, arm, 2, NULL, &s));
+    assert_true(s->blocks >= 30);
+    assert_int_equal(quick.runs, s->blocks + 1);
+    assert_int_equal(slow.runs, s->blocks + 1);
+    assert_int_equal(s->burst[1], 4);
+    assert_ok(ctx, icd_samples_compare(ctx, s, "linear", "iterative", 1, &c));
+    assert_near(c.delta, 2. / 3 - 1, 1e-12);
+    icd_samples_free(ctx, s);
+    arm[1].burst = fail_to_print;
+    assert_fails(ctx, ICD_EMEASURE, "iterative: command",
+                 icd_measure_arms(ctx, arm, 2, NULL, &s));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bursts_of_programs),
         cmocka_unit_test(design_is_balanced),
         cmocka_unit_test(takes_whole_designs_and_at_least_thirty),
         cmocka_unit_test(all_arms_take_bursts_of_as_many_steps),

@@ -80,6 +80,43 @@ static void commands(void **state)
                  icd_exec_latencies(ctx, "bench {model}", NULL, 10, &r));
 }
 
+static void samples_of_commands(void **state)
+{
+    icd_ctx *ctx = *state;
+    icd_exec_opts opts;
+    double ms = 0;
+    int64_t steps = 0;
+    icd_options_init(&icd_exec_table, &opts);
+    opts.timeout_s = 5;
+    opts.discard = 1;
+    opts.lines = 2;
+    assert_ok(ctx, icd_exec_sample(ctx, "echo 9 1 2 3", &opts, &ms, &steps));
+    assert_near(ms, 2, 0);
+    assert_int_equal(steps, 3);
+    assert_fails(ctx, ICD_EMEASURE, "printed 2 latencies, expected 2 and 1",
+                 icd_exec_sample(ctx, "echo 1 2", &opts, &ms, &steps));
+    assert_fails(ctx, ICD_EMEASURE, "with lat_ms; its last words: why",
+                 icd_exec_sample(ctx, "echo why >&2; echo fast", &opts, &ms, &steps));
+    opts.timeout_s = .1;
+    assert_fails(ctx, ICD_EMEASURE, "last words: wait",
+                 icd_exec_sample(ctx, "echo wait >&2; sleep 60", &opts, &ms, &steps));
+    assert_fails(ctx, ICD_EMEASURE, "longer than 0.1 s",
+                 icd_exec_sample(ctx, "exec >&- 2>&-; sleep 60", &opts, &ms, &steps));
+}
+
+static void places(void **state)
+{
+    icd_ctx *ctx = *state;
+    const icd_exec_place place[] = {{"arm", "a b"}, {"perm", NULL}};
+    char *line = NULL;
+    assert_ok(ctx, icd_exec_fill(ctx, "x {arm}{arm} ${y} {z} {arm", place, 2, &line));
+    assert_string_equal(line, "x 'a b''a b' ${y} {z} {arm");
+    icd_mem_free(ctx, line);
+    assert_fails(ctx, ICD_EINVAL, "{perm}",
+                 icd_exec_fill(ctx, "{perm}", place, 2, &line));
+    assert_null(line);
+}
+
 static icd_status run_one(icd_ctx *ctx, void *arg)
 {
     icd_exec_result r;
@@ -101,6 +138,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(forms_of_latencies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_latency_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(commands, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(samples_of_commands, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(places, set_up, tear_down),
         cmocka_unit_test(allocations_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
