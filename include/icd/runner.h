@@ -194,6 +194,19 @@ struct icd_kv *icd_runner_kv(icd_runner *runner, int64_t layer);
 icd_status icd_runner_put_kv(icd_ctx *ctx, icd_runner *runner, int64_t layer,
                              const struct icd_kv *kv);
 
+/** The same where only the places, positions and masses of tokens are asked for; keys and
+ * values in it may be old. On a GPU that saves their way to the CPU and back. */
+struct icd_kv *icd_runner_kv_places(icd_runner *runner, int64_t layer);
+
+/**
+ * Drops and moves the tokens of a layer's cache as `kv`, made from icd_runner_kv_places,
+ * has them; keys and values are the runner's own and follow (on a GPU: on the device, no
+ * later than with the next token).
+ * @return as icd_runner_put_kv
+ */
+icd_status icd_runner_move_kv(icd_ctx *ctx, icd_runner *runner, int64_t layer,
+                              const struct icd_kv *kv);
+
 /** Where one query looked: shares of its attention, mean over the heads. */
 typedef struct icd_attention {
     int64_t layer, sequence;

@@ -305,30 +305,51 @@ icd_kv *icd_runner_kv(icd_runner *r, int64_t layer)
     return r->engine->kv ? *r->engine->kv(r, layer) : NULL;
 }
 
-icd_status icd_runner_put_kv(icd_ctx *ctx, icd_runner *r, int64_t layer, const icd_kv *kv)
+icd_kv *icd_runner_kv_places(icd_runner *r, int64_t layer)
+{
+    if (r->engine->places) return *r->engine->places(r, layer);
+    return icd_runner_kv(r, layer);
+}
+
+static icd_status replace_kv(icd_ctx *ctx, icd_kv **held, int64_t layer, const icd_kv *kv)
 {
     icd_kv *copy = NULL;
-    icd_status status = check_kv(ctx, r);
-    if (status != ICD_OK) return status;
-    icd_kv **held = r->engine->kv(r, layer);
     if (memcmp(&kv->shape, &(*held)->shape, offsetof(icd_kv_shape, int8)) != 0)
         return icd_i_fail(ctx, ICD_EINVAL, "KV cache", NULL,
                           "found another shape than that of layer %lld",
                           (long long)layer);
-    status = icd_i_kv_copy(ctx, kv, kv->shape.int8, &copy);
+    icd_status status = icd_i_kv_copy(ctx, kv, kv->shape.int8, &copy);
     if (status != ICD_OK) return status;
     icd_i_kv_free(ctx, *held);
     *held = copy;
     return ICD_OK;
 }
 
+icd_status icd_runner_put_kv(icd_ctx *ctx, icd_runner *r, int64_t layer, const icd_kv *kv)
+{
+    icd_status status = check_kv(ctx, r);
+    return status == ICD_OK ? replace_kv(ctx, r->engine->kv(r, layer), layer, kv)
+                            : status;
+}
+
+icd_status icd_runner_move_kv(icd_ctx *ctx, icd_runner *r, int64_t layer,
+                              const icd_kv *kv)
+{
+    icd_status status = check_kv(ctx, r);
+    if (status != ICD_OK) return status;
+    if (!r->engine->places) return icd_runner_put_kv(ctx, r, layer, kv);
+    return replace_kv(ctx, r->engine->places(r, layer), layer, kv);
+}
+
 icd_status icd_runner_attention(icd_ctx *ctx, icd_runner *r, icd_attention_fn *fn,
                                 void *user)
 {
     icd_status status = check_kv(ctx, r);
-    if (status == ICD_OK && !r->mass)
-        status = ICD_ALLOC(ctx, r->capacity.batch * r->capacity.seq * r->capacity.seq,
-                           &r->mass);
+    /* a GPU adds masses up where the cache lies, and only has to know that it should */
+    int64_t values = r->engine->device == ICD_RUN_CPU
+                         ? r->capacity.batch * r->capacity.seq * r->capacity.seq
+                         : 1;
+    if (status == ICD_OK && !r->mass) status = ICD_ALLOC(ctx, values, &r->mass);
     if (status != ICD_OK) return status;
     r->attention = fn;
     r->attention_user = user;

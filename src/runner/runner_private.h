@@ -60,6 +60,9 @@ typedef struct icd_engine {
                          icd_output *out);
     /** The KV cache of a layer. NULL: the architecture has none. */
     struct icd_kv **(*kv)(icd_runner *runner, int64_t layer);
+    /** The same without its keys and values: to be thinned and permuted, which the engine
+     * then does with them where they lie. NULL: `kv` costs nothing. */
+    struct icd_kv **(*places)(icd_runner *runner, int64_t layer);
 } icd_engine;
 
 extern const icd_engine icd_i_engine_bert_cuda, icd_i_engine_decoder_cuda,

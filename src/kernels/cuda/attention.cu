@@ -126,6 +126,20 @@ ICD_INLINE void store_rows(const icd_gpu_attention &p, uint16_t *y, float (*o)[4
         }
 }
 
+/* What a share of a query's attention is worked out from later. */
+ICD_INLINE void store_peaks(const icd_gpu_attention &p, const softmax_state &c, int batch,
+                            int head, int query)
+{
+    float *peak = p.peak + ((int64_t)batch * p.heads + head) * p.seq * 2;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        int t = query + h * 8;
+        if (t >= p.seq || thread_id() % 4) continue;
+        peak[2 * t] = c.most[h];
+        peak[2 * t + 1] = c.sum[h];
+    }
+}
+
 template <int columns>
 ICD_INLINE void attend(const icd_gpu_attention &p, unsigned char *room)
 {
@@ -159,6 +173,7 @@ ICD_INLINE void attend(const icd_gpu_attention &p, unsigned char *room)
         add_values<columns>(v, padded, s, o);
     }
     store_rows<columns>(p, p.y + row * p.ldy + (int64_t)head * p.dim, o, c, query);
+    if (p.peak) store_peaks(p, c, batch, head, query);
 }
 
 ICD_KERNEL(icd_attention_64, icd_gpu_attention, 128, 1)
@@ -170,6 +185,74 @@ ICD_KERNEL(icd_attention_128, icd_gpu_attention, 128, 1)
 {
     ICD_SHARED(room);
     attend<128>(p, room);
+}
+
+/* Adds what a warp's 16 queries give to its 64 keys: a thread has two queries of two
+ * keys of every eight. */
+ICD_INLINE void add_shares(const icd_gpu_attention_mass &p, const float s[8][4],
+                           const float *peak, int query, int key, int live, float sum[8][2])
+{
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int t = query + i / 2 * 8, at = key + n * 8 + i % 2;
+            if (t >= live || at > t || !(peak[2 * t + 1] > 0)) continue;
+            sum[n][i % 2] +=
+                expf(s[n][i] * p.scale - peak[2 * t]) / peak[2 * t + 1];
+        }
+}
+
+/* The sums of all warps, in a fixed order. @param room 4 x 64 floats */
+ICD_INLINE float join_shares(float sum[8][2], float *room)
+{
+    const int lane = thread_id() % 32, warp = thread_id() / 32;
+    float all = 0;
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            float v = sum[n][i];
+            for (int mask = 16; mask >= 4; mask >>= 1) v += warp_xor(v, mask);
+            if (lane < 4) room[warp * ICD_GPU_KEYS + n * 8 + lane * 2 + i] = v;
+        }
+    block_sync();
+    if (thread_id() < ICD_GPU_KEYS)
+        for (int w = 0; w < 4; w++) all += room[w * ICD_GPU_KEYS + thread_id()];
+    return all;
+}
+
+/* Blocks: sequences x 64 keys; all heads one after the other. */
+ICD_KERNEL(icd_attention_mass, icd_gpu_attention_mass, 128, 1)
+{
+    ICD_SHARED(room);
+    const int tiles = (p.seq + ICD_GPU_KEYS - 1) / ICD_GPU_KEYS;
+    const int key = block_id() % tiles * ICD_GPU_KEYS, batch = block_id() / tiles;
+    const int padded = (p.dim + 15) / 16 * 16, stride = padded * 2 + PAD;
+    const tile_view q = {room, stride}, k = {room + 64 * stride, stride};
+    const int64_t row = (int64_t)batch * p.seq;
+    const int live = p.lengths ? p.lengths[batch] : p.seq;
+    float sum[8][2] = {};
+    for (int head = 0; head < p.heads; head++) {
+        const float *peak = p.peak + ((int64_t)batch * p.heads + head) * p.seq * 2;
+        const int64_t kv = head / (p.heads / p.kv_heads);
+        block_sync();
+        load_rows(k, p.k + row * p.ldk + kv * p.dim, p.ldk, key, p.seq, p.dim);
+        for (int first = key; first < live; first += ICD_GPU_QUERIES) {
+            float s[8][4] = {};
+            block_sync();
+            load_rows(q, p.q + row * p.ldq + (int64_t)head * p.dim, p.ldq, first, p.seq,
+                      p.dim);
+            block_sync();
+            score_tile(q, k, padded, s);
+            add_shares(p, s, peak, first + thread_id() / 32 * 16 + thread_id() % 32 / 4,
+                       key + thread_id() % 4 * 2, live, sum);
+        }
+    }
+    block_sync();
+    float mass = join_shares(sum, (float *)room) / (float)p.heads;
+    if (thread_id() < ICD_GPU_KEYS && key + thread_id() < live)
+        p.mass[p.slot[row + key + thread_id()]] = mass;
 }
 
 ICD_INLINE void turn(uint16_t *x, int half, int i, float cosine, float sine)
@@ -192,6 +275,7 @@ ICD_INLINE void store_pages(const icd_gpu_rope &p, int64_t t)
         p.page_k[to] = p.k[t * p.ldk + i];
         p.page_v[to] = p.v[t * p.ldv + i];
     }
+    if (p.mass && thread_id() == 0) p.mass[p.slot[t]] = 0;
     if (!p.live) return;
     for (int i = thread_id(); i < p.size && p.slot[t] % p.size == 0; i += ICD_GPU_ROWS)
         p.live[p.slot[t] + i] = i == 0;
@@ -238,6 +322,13 @@ ICD_INLINE float score_slot(const icd_gpu_paged &p, const float *q, int batch, i
     return sum * p.scale;
 }
 
+/* Scores to shares; a thread finds its own. */
+ICD_INLINE void finish_shares(float *share, int slots, float most, float sum)
+{
+    for (int s = thread_id(); s < slots; s += ICD_GPU_PAGED)
+        share[s] = sum > 0 ? expf(share[s] - most) / sum : 0;
+}
+
 /* One block: one query head of one sequence; thread d gathers value d. */
 ICD_KERNEL(icd_paged, icd_gpu_paged, ICD_GPU_PAGED, 1)
 {
@@ -246,6 +337,7 @@ ICD_KERNEL(icd_paged, icd_gpu_paged, ICD_GPU_PAGED, 1)
     const int batch = block_id() / p.heads, head = block_id() % p.heads;
     const int kv = head / (p.heads / p.kv_heads), d = thread_id();
     const int slots = p.pages[batch] * p.size;
+    float *kept = p.share ? p.share + (int64_t)block_id() * p.width * p.size : 0;
     float most = -INFINITY, sum = 0, y = 0;
     if (d < p.dim) q[d] = from_bf16(p.q[batch * p.ldq + head * p.dim + d]);
     block_sync();
@@ -253,6 +345,7 @@ ICD_KERNEL(icd_paged, icd_gpu_paged, ICD_GPU_PAGED, 1)
         float score = score_slot(p, q, batch, kv, s + d), e = 0;
         float peak = -INFINITY;
         share[d] = score;
+        if (kept && s + d < slots) kept[s + d] = score;
         block_sync();
         for (int i = 0; i < ICD_GPU_PAGED; i++) peak = fmaxf(peak, share[i]);
         peak = fmaxf(peak, most);
@@ -276,6 +369,21 @@ ICD_KERNEL(icd_paged, icd_gpu_paged, ICD_GPU_PAGED, 1)
     }
     if (d < p.dim)
         p.y[batch * p.ldy + head * p.dim + d] = to_bf16(sum > 0 ? y / sum : 0);
+    if (kept) finish_shares(kept, slots, most, sum);
+}
+
+/* Blocks: sequences. */
+ICD_KERNEL(icd_paged_mass, icd_gpu_paged_mass, ICD_GPU_ROWS, 1)
+{
+    const int batch = block_id(), slots = p.pages[batch] * p.size;
+    const int64_t row = (int64_t)p.width * p.size;
+    for (int s = thread_id(); s < slots; s += ICD_GPU_ROWS) {
+        int slot = p.table[batch * p.width + s / p.size] * p.size + s % p.size;
+        float sum = 0;
+        for (int h = 0; h < p.heads; h++)
+            sum += p.share[((int64_t)batch * p.heads + h) * row + s];
+        if (p.live[slot]) p.mass[slot] += sum / (float)p.heads;
+    }
 }
 
 ICD_KERNEL(icd_move, icd_gpu_move, ICD_GPU_ROWS, 1)

@@ -165,10 +165,27 @@ typedef struct icd_gpu_attention {
     ICD_DEV(const uint16_t) v;
     ICD_DEV(uint16_t) y;
     ICD_DEV(const int32_t) lengths; /**< [batch]; none: all seq */
+    ICD_DEV(float)
+    peak; /**< [batch][heads][seq][2] largest score and sum of e^(score -
+             it); none: not kept */
     int64_t ldq, ldk, ldv, ldy;
     int32_t batch, seq, heads, kv_heads, dim, causal;
     float scale;
 } icd_gpu_attention;
+
+/** What tokens of whole sequences draw of the attention of all queries, mean over the
+ * heads; from the peaks of icd_gpu_attention. Causal. */
+typedef struct icd_gpu_attention_mass {
+    ICD_DEV(const uint16_t) q;
+    ICD_DEV(const uint16_t) k;
+    ICD_DEV(const float) peak;
+    ICD_DEV(const int32_t) lengths; /**< [batch]; none: all seq */
+    ICD_DEV(const int32_t) slot;    /**< [tokens] page * size + slot */
+    ICD_DEV(float) mass;            /**< [pages of the pool][size] */
+    int64_t ldq, ldk;
+    int32_t batch, seq, heads, kv_heads, dim;
+    float scale;
+} icd_gpu_attention_mass;
 
 /** Turns q and k by their positions and puts k and v into their pages. */
 typedef struct icd_gpu_rope {
@@ -184,6 +201,7 @@ typedef struct icd_gpu_rope {
     /** [pages of the pool][size]; the token becomes live, and as the first of its page it
      * ends those that lay there before; none: 0 */
     ICD_DEV(unsigned char) live;
+    ICD_DEV(float) mass; /**< the same shape; the token's becomes 0; none: 0 */
     int64_t ldq, ldk, ldv;
     int32_t tokens, heads, kv_heads, dim, size;
 } icd_gpu_rope;
@@ -197,10 +215,21 @@ typedef struct icd_gpu_paged {
     ICD_DEV(const int32_t) table;      /**< [batch][width] */
     ICD_DEV(const int32_t) pages;      /**< [batch] */
     ICD_DEV(const unsigned char) live; /**< [pages of the pool][size] */
+    ICD_DEV(float) share; /**< [batch][heads][width][size] of each slot; none: not kept */
     int64_t ldq, ldy;
     int32_t batch, heads, kv_heads, dim, size, width;
     float scale;
 } icd_gpu_paged;
+
+/** Adds the shares, mean over the heads, to what the tokens drew so far. */
+typedef struct icd_gpu_paged_mass {
+    ICD_DEV(const float) share;
+    ICD_DEV(const int32_t) table;      /**< [batch][width] */
+    ICD_DEV(const int32_t) pages;      /**< [batch] */
+    ICD_DEV(const unsigned char) live; /**< [pages of the pool][size] */
+    ICD_DEV(float) mass;               /**< the same shape */
+    int32_t batch, heads, size, width;
+} icd_gpu_paged_mass;
 
 /** Copies tokens of a cache: to[i] <- from[i], both page * size + slot. */
 typedef struct icd_gpu_move {

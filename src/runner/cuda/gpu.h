@@ -55,6 +55,8 @@
     X(EMBED, "icd_embed", ROWS, 0)                                                       \
     X(ATTENTION_64, "icd_attention_64", ATTENTION, 192 * (64 * 2 + 16))                  \
     X(ATTENTION_128, "icd_attention_128", ATTENTION, 192 * (128 * 2 + 16))               \
+    X(ATTENTION_MASS, "icd_attention_mass", ATTENTION, 128 * (128 * 2 + 16))             \
+    X(PAGED_MASS, "icd_paged_mass", ATTENTION, 0)                                        \
     X(ROPE, "icd_rope", ATTENTION, 0)                                                    \
     X(PAGED, "icd_paged", ATTENTION, (32 + ICD_GPU_HEAD + ICD_GPU_PAGED) * 4)            \
     X(MOVE, "icd_move", ATTENTION, 0)                                                    \

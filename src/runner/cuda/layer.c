@@ -66,7 +66,7 @@ icd_status icd_i_gpu_attend(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_attention 
 
 icd_status icd_i_gpu_check_observers(icd_ctx *ctx, const icd_runner *r)
 {
-    if (!r->observe && !r->observe_output && !r->attention && !r->mass) return ICD_OK;
+    if (!r->observe && !r->observe_output && !r->attention) return ICD_OK;
     return icd_i_fail(ctx, ICD_EUNSUPPORTED, "runner", "set runner.device to cpu",
                       "tracing and calibration look inside a step, which a GPU runner "
                       "does not show");
