@@ -62,13 +62,26 @@ typedef struct icd_sparsity_opts {
     icd_strings exclude; /**< shell patterns of linears that are left alone */
 } icd_sparsity_opts;
 
+/** How activations of linears in int8 and int4 are rounded. */
+typedef enum icd_quant_activation {
+    ICD_Q_DYNAMIC, /**< by the largest magnitude of each token */
+    ICD_Q_STATIC   /**< by one scale from calibration, chosen by `activation_range` */
+} icd_quant_activation;
+
 /** Section `transform.quant`. */
 typedef struct icd_quant_opts {
     size_t size;
     int32_t dtype;     /**< icd_quant_dtype */
     int32_t method;    /**< icd_quant_method */
     int32_t group;     /**< neighbouring columns that share a scale; 0: the whole row */
-    double percentile; /**< ptq-percentile: what is kept, 0..100 */
+    double percentile; /**< percentile: what is kept, 0..100 */
+    double outliers;   /**< share of the input channels, those of the largest activations,
+                          that stay in bf16 */
+    double outlier_threshold; /**< only channels whose activations reach it; with
+                                 `outliers` 0: all of them */
+    int32_t activation;       /**< icd_quant_activation */
+    int32_t activation_range; /**< icd_quant_method of a static scale */
+    icd_strings exclude;      /**< shell patterns of linears that are left alone */
 } icd_quant_opts;
 
 typedef enum icd_kv_policy {
@@ -101,6 +114,11 @@ typedef struct icd_calibration {
     int64_t tokens;
 } icd_calibration;
 
+/** Three of the numbers below. */
+typedef struct icd_loss {
+    double sqnr_db, max_error, cosine;
+} icd_loss;
+
 /** What a transform did; plain numbers, NaN where not measured. */
 typedef struct icd_transform_meta {
     const char *kind; /**< "S" or "Q" */
@@ -118,8 +136,14 @@ typedef struct icd_transform_meta {
     double retained_in_place; /**< N:M, block: what the order as it stood would have
                                  retained */
     double sqnr_db;           /**< Q: signal to quantisation noise of the weights */
-    double max_error;         /**< max |y' - y| / max |y| on the calibration rows */
+    double max_error;         /**< max |y' - y| / max |y| on the calibration rows; Q: with
+                                 activations rounded as the kernels round them */
     double cosine;            /**< mean cosine of y' and y on the calibration rows */
+    int64_t outliers;         /**< Q: input channels that stay in bf16 */
+    double input_scale;       /**< Q: static scale of activations; 0: dynamic or none */
+    bool refined; /**< Q: outliers or a static scale; `plain` is what it would be without
+                   */
+    icd_loss plain;
 } icd_transform_meta;
 
 struct icd_mask;
@@ -196,6 +220,29 @@ void icd_mask_free(icd_ctx *ctx, struct icd_mask *mask);
 
 /** Copies w with masked weights zeroed into `out` [rows x cols] of the caller. */
 void icd_mask_apply(const struct icd_mask *mask, const float *w, float *out);
+
+/** What a quantisation depends on beside its own matrix. Zeroed: nothing. */
+typedef struct icd_quant_place {
+    const struct icd_perm *order; /**< groups are neighbours in it; NULL: as they stand */
+    bool given;                   /**< take these instead of choosing from calibration: */
+    const int32_t *outlier;       /**< ascending */
+    int64_t outliers;
+    float input_scale;
+} icd_quant_place;
+
+/** Whether `exclude` names a linear. */
+bool icd_quant_excludes(const icd_quant_opts *opts, const char *linear);
+
+/**
+ * Quantises a matrix in a place. Outliers and static scales need calibration; without it
+ * the rest is done, with a warning.
+ * @return ICD_OK (no-ops included: NaN or infinity, an excluded linear) | ICD_EINVAL
+ * options out of range, outliers that are no columns | ICD_ENOMEM
+ */
+icd_status icd_apply_quant_in(icd_ctx *ctx, const icd_matrix *w,
+                              const icd_calibration *cal, const icd_quant_opts *opts,
+                              const icd_quant_place *place, icd_quantized **out,
+                              icd_transform_meta *meta);
 
 /** Quantises a matrix; one with NaN or Inf is a no-op with its reason. */
 icd_status icd_apply_quant(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,

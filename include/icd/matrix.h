@@ -48,6 +48,11 @@ typedef struct icd_quantized {
                          such promise */
     int32_t *order; /**< [cols] groups are neighbours here: order[k] = column; NULL: as
                        the columns stand */
+    int64_t outliers;  /**< columns that are held in bf16 instead; their values are 0 */
+    int32_t *outlier;  /**< [outliers] which, ascending */
+    uint16_t *wide;    /**< [rows x outliers] their weights, bits of bf16 */
+    float input_scale; /**< INT8, INT4: an activation x is read as round(x / input_scale),
+                          at most 127; 0: by the largest of its token */
 } icd_quantized;
 
 /** Zeroed storage of int8 weights with one scale per row. */
@@ -74,6 +79,17 @@ int64_t icd_quantized_groups(const icd_quantized *q);
  */
 icd_status icd_quantize_matrix(icd_ctx *ctx, const icd_matrix *w, int32_t dtype,
                                int32_t group, icd_quantized **out);
+
+/**
+ * Holds some columns in bf16 from now on. Their part in the scales should have been taken
+ * away before: quantise a matrix in which these columns are zero.
+ * @param w       [in] [q->rows x q->cols]; the listed columns are read
+ * @param outlier [in] ascending
+ * @return ICD_OK | ICD_EINVAL indices out of range or not ascending, weights that are
+ * BF16 anyway | ICD_ENOMEM
+ */
+icd_status icd_quantized_widen(icd_ctx *ctx, icd_quantized *q, const float *w,
+                               const int32_t *outlier, int64_t count);
 
 /** One row as f32. @param out [out] [cols] */
 void icd_quantized_row(const icd_quantized *q, int64_t row, float *out);

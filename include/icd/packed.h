@@ -10,11 +10,15 @@
  *     T.icd.mask     U8 [ceil(rows / V), ceil(cols / 8)]: bit c % 8 of byte c / 8 of a
  *                    block of V rows: column c survives there; absent: all survive
  *     T.icd.scales   F32 [rows, groups]; absent: F32 and BF16 values need none
+ *     T.icd.outlier_columns  I32 [outliers], ascending: columns whose weights are not
+ *                    among the values, but
+ *     T.icd.outliers BF16 [rows, outliers]; absent: none
  *     T.icd.order    I32 [cols]: the order in which groups are neighbours, n:m holds and
  *                    kernels read; absent: as the columns stand
  *
  * and the metadata `icd.packed` describes each in JSON: {"T": {"rows", "cols", "dtype":
- * "int8", "vector": V, "group", "n", "m", "frame"}}. All other tensors are as in any
+ * "int8", "vector": V, "group", "n", "m", "frame"}}, with "outliers" and "input_scale"
+ * (static scale of the activations) where there are such. All other tensors are as in any
  * checkpoint. icd_model_open reads such a file: T is there as f32, and icd_model_packed
  * tells how it is stored.
  */

@@ -21,7 +21,11 @@ float icd_i_select_descending(float *v, int64_t n, int64_t rank);
 void icd_i_keep_largest(const float *value, int64_t n, int64_t keep, float *work,
                         bool *kept);
 
-/** Fills the loss that activations see: max_error and cosine of x W'^T against x W^T. */
+/** Fills the loss that activations see: max_error and cosine of x' W'^T against x W^T.
+ * @param x [in] [tokens x cols] x' where it is not x; NULL: x */
+icd_status icd_i_measure_loss_with(icd_ctx *ctx, const icd_matrix *w,
+                                   const float *changed, const icd_calibration *cal,
+                                   const float *x, icd_transform_meta *meta);
 icd_status icd_i_measure_loss(icd_ctx *ctx, const icd_matrix *w, const float *changed,
                               const icd_calibration *cal, icd_transform_meta *meta);
 

@@ -28,6 +28,7 @@ typedef struct loss_job {
     const icd_matrix *w;
     const float *changed;
     const icd_calibration *cal;
+    const float *x; /* what the changed matrix reads */
     token_loss *token;
 } loss_job;
 
@@ -41,13 +42,13 @@ static double dot(const float *a, const float *b, int64_t n)
 static void compare_token(void *arg, int64_t t, int64_t chunks, int32_t worker)
 {
     const loss_job *job = arg;
-    const float *x = job->cal->x + t * job->w->cols;
+    const float *x = job->cal->x + t * job->w->cols, *seen = job->x + t * job->w->cols;
     token_loss loss = {0};
     (void)chunks;
     (void)worker;
     for (int64_t r = 0; r < job->w->rows; r++) {
         double a = dot(x, job->w->w + r * job->w->cols, job->w->cols);
-        double b = dot(x, job->changed + r * job->w->cols, job->w->cols);
+        double b = dot(seen, job->changed + r * job->w->cols, job->w->cols);
         loss.dot += a * b;
         loss.norm_a += a * a;
         loss.norm_b += b * b;
@@ -60,13 +61,20 @@ static void compare_token(void *arg, int64_t t, int64_t chunks, int32_t worker)
 icd_status icd_i_measure_loss(icd_ctx *ctx, const icd_matrix *w, const float *changed,
                               const icd_calibration *cal, icd_transform_meta *meta)
 {
+    return icd_i_measure_loss_with(ctx, w, changed, cal, NULL, meta);
+}
+
+icd_status icd_i_measure_loss_with(icd_ctx *ctx, const icd_matrix *w,
+                                   const float *changed, const icd_calibration *cal,
+                                   const float *x, icd_transform_meta *meta)
+{
     double max_diff = 0, max_abs = 0, cosines = 0;
     token_loss *token = NULL;
     meta->max_error = meta->cosine = NAN;
     if (!cal || !cal->x || cal->tokens == 0) return ICD_OK;
     icd_status status = ICD_ALLOC(ctx, cal->tokens, &token);
     if (status != ICD_OK) return status;
-    loss_job job = {w, changed, cal, token};
+    loss_job job = {w, changed, cal, x ? x : cal->x, token};
     icd_i_parallel(ctx, cal->tokens, compare_token, &job);
     for (int64_t t = 0; t < cal->tokens; t++) {
         double norm = sqrt(token[t].norm_a * token[t].norm_b);

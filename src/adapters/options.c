@@ -38,7 +38,21 @@ static const icd_option QUANT[] = {
     {"group", FIELD(icd_quant_opts, group), ICD_OPTION_INT, "0", 0, 4096, NULL,
      "channels", "neighbouring channels of a row that share a scale; 0: the whole row"},
     {"percentile", FIELD(icd_quant_opts, percentile), ICD_OPTION_REAL, "99.9", 50, 100,
-     NULL, "%", "ptq-percentile: share of the magnitudes that is not cut"},
+     NULL, "%", "percentile: share of the magnitudes that is not cut"},
+    {"outliers", FIELD(icd_quant_opts, outliers), ICD_OPTION_REAL, "0", 0, 0.5, NULL,
+     NULL, "share of the input channels, those of the largest activations, kept in bf16"},
+    {"outlier_threshold", FIELD(icd_quant_opts, outlier_threshold), ICD_OPTION_REAL, "0",
+     0, 1e9, NULL, NULL,
+     "only channels whose activations reach this magnitude; without outliers: all of "
+     "them"},
+    {"activation", FIELD(icd_quant_opts, activation), ICD_OPTION_ENUM, "dynamic", 0, 0,
+     "dynamic|static", NULL,
+     "int8, int4: scale of activations by each token, or once, from calibration"},
+    {"activation_range", FIELD(icd_quant_opts, activation_range), ICD_OPTION_ENUM,
+     "minmax", 0, 0, "minmax|kld|percentile", NULL,
+     "static: which magnitude of the calibration rows becomes 127"},
+    {"exclude", FIELD(icd_quant_opts, exclude), ICD_OPTION_LIST, NULL, 0, 0, NULL, NULL,
+     "patterns of linears that are left alone, like layer.0.*"},
 };
 
 static const icd_option KV[] = {

@@ -99,6 +99,78 @@ icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *
     return ICD_OK;
 }
 
+static int64_t outliers_in(const icd_quantized *q, const int32_t *index, int64_t n)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) count += icd_i_is_outlier(q, index[i]);
+    return count;
+}
+
+/* Moves the `wanted` granules with most outliers behind the others; all are whole. */
+static icd_status move_granules(icd_ctx *ctx, const icd_quantized *q, int32_t granule,
+                                int64_t wanted, int32_t *index)
+{
+    icd_status status = ICD_OK;
+    int64_t granules = q->cols / granule, at = 0;
+    int32_t *moved = NULL;
+    bool *last = NULL;
+    ICD_TRY(ICD_ALLOC(ctx, q->cols, &moved));
+    ICD_TRY(ICD_ALLOC(ctx, granules, &last));
+    for (int64_t k = 0; k < wanted; k++) {
+        int64_t best = -1, most = -1;
+        for (int64_t g = 0; g < granules; g++) {
+            int64_t count = outliers_in(q, index + g * granule, granule);
+            if (!last[g] && count >= most) best = g, most = count;
+        }
+        last[best] = true;
+    }
+    for (int turn = 0; turn < 2; turn++)
+        for (int64_t g = 0; g < granules; g++) {
+            if (last[g] != turn) continue;
+            memcpy(moved + at, index + g * granule, (size_t)granule * sizeof *moved);
+            at += granule;
+        }
+    memcpy(index, moved, (size_t)q->cols * sizeof *index);
+done:
+    icd_i_free(ctx, moved);
+    icd_i_free(ctx, last);
+    return status;
+}
+
+/* Outliers that lie too far in front change places with what lies among the last. */
+static void swap_strays(const icd_quantized *q, int32_t *index)
+{
+    int64_t regular = q->cols - q->outliers, at = regular;
+    for (int64_t i = 0; i < regular; i++) {
+        if (!icd_i_is_outlier(q, index[i])) continue;
+        while (icd_i_is_outlier(q, index[at])) at++;
+        int32_t stray = index[i];
+        index[i] = index[at];
+        index[at] = stray;
+    }
+    for (int64_t i = 0; i < q->outliers; i++) index[regular + i] = q->outlier[i];
+}
+
+icd_status icd_i_order_outliers_last(icd_ctx *ctx, const icd_perm *order, uint64_t frame,
+                                     const icd_quantized *q, int32_t granule,
+                                     icd_perm **out)
+{
+    icd_status status = ICD_OK;
+    int32_t *index = NULL;
+    int64_t wanted = (q->outliers + granule - 1) / granule;
+    *out = NULL;
+    ICD_TRY(ICD_ALLOC(ctx, q->cols, &index));
+    for (int64_t i = 0; i < q->cols; i++)
+        index[i] = order ? order->old_of_new[i] : (int32_t)i;
+    if (q->cols % granule == 0) ICD_TRY(move_granules(ctx, q, granule, wanted, index));
+    swap_strays(q, index);
+    status = icd_perm_from_array(ctx, index, q->cols, order ? order->from : frame,
+                                 "outliers last", out);
+done:
+    icd_i_free(ctx, index);
+    return status;
+}
+
 /* Live granules of one row block: `touched` is scratch of one flag per granule. */
 static int64_t live_in_block(const icd_mask *m, int64_t block, const int32_t *pos,
                              int32_t granule, unsigned char *touched, int64_t granules)

@@ -39,6 +39,9 @@ typedef struct icd_layout {
     int64_t count, capacity;
 } icd_layout;
 
+/** Whether a column is held in higher precision. @cost O(log outliers) */
+bool icd_i_is_outlier(const icd_quantized *q, int64_t column);
+
 icd_status icd_i_layout_new(icd_ctx *ctx, icd_layout **out);
 void icd_i_layout_free(icd_ctx *ctx, icd_layout *layout);
 
@@ -55,6 +58,17 @@ icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout 
 /** Sets the local order of every linear of a group (copies). */
 icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *group,
                                   const icd_perm *order);
+
+/**
+ * An order with the outliers of `q` behind all other channels, so that they fill granules
+ * of their own: the granules that hold most of them go to the end, and the few left over
+ * change places with what is there. Other granules stay whole and in turn.
+ * @param order [in] NULL: identity, of `frame`
+ * @param out   [out] icd_perm_free; NULL on error
+ */
+icd_status icd_i_order_outliers_last(icd_ctx *ctx, const icd_perm *order, uint64_t frame,
+                                     const icd_quantized *q, int32_t granule,
+                                     icd_perm **out);
 
 /** Live and all V x g granules of one entry under its order (V = 64 rows of the kernel).
  */

@@ -1,6 +1,7 @@
 #include <icd/matrix.h>
 
 #include "base/mem.h"
+#include "core/layout.h"
 #include "core/small_float.h"
 
 #include <math.h>
@@ -82,6 +83,8 @@ void icd_quantized_free(icd_ctx *ctx, icd_quantized *q)
     icd_i_free(ctx, q->scale);
     icd_i_free(ctx, q->bits);
     icd_i_free(ctx, q->order);
+    icd_i_free(ctx, q->outlier);
+    icd_i_free(ctx, q->wide);
     icd_i_free(ctx, q);
 }
 
@@ -162,6 +165,64 @@ icd_status icd_quantize_matrix(icd_ctx *ctx, const icd_matrix *w, int32_t dtype,
     return status;
 }
 
+bool icd_i_is_outlier(const icd_quantized *q, int64_t column)
+{
+    int64_t low = 0, high = q->outliers;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (q->outlier[middle] < column)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < q->outliers && q->outlier[low] == column;
+}
+
+static icd_status check_outliers(icd_ctx *ctx, const icd_quantized *q,
+                                 const int32_t *outlier, int64_t count)
+{
+    if (q->dtype == ICD_WEIGHT_BF16)
+        return icd_i_fail(ctx, ICD_EINVAL, "matrix", NULL,
+                          "found weights in bf16, expected a smaller type: columns of "
+                          "these are not widened");
+    for (int64_t i = 0; i < count; i++)
+        if (outlier[i] < 0 || outlier[i] >= q->cols ||
+            (i > 0 && outlier[i] <= outlier[i - 1]))
+            return icd_i_fail(ctx, ICD_EINVAL, "matrix", NULL,
+                              "found outlier %d at place %lld, expected ascending "
+                              "columns below %lld",
+                              outlier[i], (long long)i, (long long)q->cols);
+    return ICD_OK;
+}
+
+icd_status icd_quantized_widen(icd_ctx *ctx, icd_quantized *q, const float *w,
+                               const int32_t *outlier, int64_t count)
+{
+    icd_status status = ICD_OK;
+    int32_t *columns = NULL;
+    uint16_t *wide = NULL;
+    ICD_TRY(check_outliers(ctx, q, outlier, count));
+    ICD_TRY(ICD_ALLOC(ctx, count, &columns));
+    ICD_TRY(ICD_ALLOC(ctx, q->rows * count, &wide));
+    for (int64_t i = 0; i < count; i++) {
+        columns[i] = outlier[i];
+        for (int64_t r = 0; r < q->rows; r++) {
+            wide[r * count + i] = icd_i_bf16_of(w[r * q->cols + outlier[i]]);
+            q->q[r * q->cols + outlier[i]] = 0;
+        }
+    }
+    icd_i_free(ctx, q->outlier);
+    icd_i_free(ctx, q->wide);
+    q->outliers = count;
+    q->outlier = columns;
+    q->wide = wide;
+    return ICD_OK;
+done:
+    icd_i_free(ctx, columns);
+    icd_i_free(ctx, wide);
+    return status;
+}
+
 void icd_quantized_row(const icd_quantized *q, int64_t row, float *out)
 {
     int64_t step = q->group > 0 ? q->group : q->cols, base = row * q->cols;
@@ -173,6 +234,8 @@ void icd_quantized_row(const icd_quantized *q, int64_t row, float *out)
                           : decode(q->dtype, q->q[base + column]);
         out[column] = value * scale[k / step];
     }
+    for (int64_t i = 0; i < q->outliers; i++)
+        out[q->outlier[i]] = icd_i_bf16_value(q->wide[row * q->outliers + i]);
 }
 
 /* A bf16 or fp8 zero has a sign. */

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +13,8 @@
 enum { MOST_SIDE = 1 << 24, NAME = 512 };
 
 static const char *const SUFFIX[] = {ICD_PACKED_VALUES, ICD_PACKED_MASK,
-                                     ICD_PACKED_SCALES, ICD_PACKED_ORDER};
+                                     ICD_PACKED_SCALES, ICD_PACKED_ORDER,
+                                     ICD_PACKED_WIDE,   ICD_PACKED_WHICH};
 
 bool icd_i_packed_part(const char *name)
 {
@@ -37,12 +39,29 @@ int64_t icd_i_packed_survivors(const icd_mask *mask, int64_t rows, int64_t cols)
     return count;
 }
 
+int64_t icd_i_packed_regular(const icd_mask *mask, int64_t rows, int64_t cols,
+                             const int32_t *wide, int64_t count)
+{
+    int64_t left = icd_i_packed_survivors(mask, rows, cols);
+    if (!mask) return left - rows * count;
+    for (int64_t b = 0; b < mask->blocks; b++) {
+        int64_t height = rows - b * mask->vector;
+        if (height > mask->vector) height = mask->vector;
+        for (int64_t i = 0; i < count; i++)
+            left -= icd_i_mask_get(mask, b, wide[i]) ? height : 0;
+    }
+    return left;
+}
+
 /* What the metadata says of one matrix. */
 typedef struct shape {
     const char *tensor;
     int64_t rows, cols, vector, group, n, m;
+    int64_t outliers;
+    double input_scale; /* 0: none */
     int32_t dtype;
     uint64_t frame;
+    const int32_t *wide; /* [outliers] */
 } shape;
 
 static icd_status bad(icd_ctx *ctx, const shape *s, const char *what)
@@ -75,6 +94,25 @@ static icd_status read_frame(icd_ctx *ctx, const json_t *about, const char *plac
                       "frame: found '%.40s', expected 16 hexadecimal digits", text);
 }
 
+/* Members that only some matrices have. */
+static icd_status read_extras(icd_ctx *ctx, const char *tensor, const json_t *about,
+                              shape *s)
+{
+    icd_status status = ICD_OK;
+    if (json_object_get(about, "outliers"))
+        ICD_TRY(
+            icd_i_json_int(ctx, about, "outliers", tensor, 1, MOST_SIDE, &s->outliers));
+    if (json_object_get(about, "input_scale"))
+        ICD_TRY(icd_i_json_real(ctx, about, "input_scale", tensor, &s->input_scale));
+    if (s->input_scale < 0 || s->input_scale > (double)FLT_MAX)
+        status = bad(ctx, s, "its input_scale is no positive number");
+    if (s->outliers > s->cols) status = bad(ctx, s, "it has more outliers than columns");
+    if (s->outliers && (s->dtype == ICD_WEIGHT_F32 || s->dtype == ICD_WEIGHT_BF16))
+        status = bad(ctx, s, "outliers go with a type that is smaller than theirs");
+done:
+    return status;
+}
+
 static icd_status read_shape(icd_ctx *ctx, const char *tensor, const json_t *about,
                              shape *s)
 {
@@ -88,6 +126,7 @@ static icd_status read_shape(icd_ctx *ctx, const char *tensor, const json_t *abo
     ICD_TRY(icd_i_json_int(ctx, about, "m", tensor, 0, 256, &s->m));
     ICD_TRY(read_dtype(ctx, about, tensor, &s->dtype));
     ICD_TRY(read_frame(ctx, about, tensor, &s->frame));
+    status = read_extras(ctx, tensor, about, s);
 done:
     return status;
 }
@@ -175,17 +214,56 @@ static icd_dtype stored_type(int32_t dtype)
     return dtype == ICD_WEIGHT_INT8 ? ICD_I8 : ICD_U8;
 }
 
+static icd_status find_outliers(icd_ctx *ctx, const icd_model *model, shape *s)
+{
+    const icd_tensor *t = part(model, s, ICD_PACKED_WHICH);
+    if (!s->outliers) return ICD_OK;
+    if (!fits(t, ICD_I32, s->outliers, 0))
+        return bad(ctx, s, "its .icd.outlier_columns are not I32 [outliers]");
+    if (!fits(part(model, s, ICD_PACKED_WIDE), ICD_BF16, s->rows, s->outliers))
+        return bad(ctx, s, "its .icd.outliers are not BF16 [rows, outliers]");
+    s->wide = t->data;
+    for (int64_t i = 0; i < s->outliers; i++)
+        if (s->wide[i] < 0 || s->wide[i] >= s->cols ||
+            (i > 0 && s->wide[i] <= s->wide[i - 1]))
+            return bad(ctx, s, "its .icd.outlier_columns are no ascending columns");
+    return ICD_OK;
+}
+
+static icd_status read_outliers(icd_ctx *ctx, const icd_model *model, const shape *s,
+                                icd_quantized *q)
+{
+    icd_status status = ICD_OK;
+    if (!s->outliers) return ICD_OK;
+    q->outliers = s->outliers;
+    ICD_TRY(ICD_ALLOC(ctx, s->outliers, &q->outlier));
+    memcpy(q->outlier, s->wide, (size_t)s->outliers * sizeof *q->outlier);
+    ICD_TRY(ICD_ALLOC(ctx, s->rows * s->outliers, &q->wide));
+    memcpy(q->wide, part(model, s, ICD_PACKED_WIDE)->data,
+           (size_t)(s->rows * s->outliers) * sizeof *q->wide);
+done:
+    return status;
+}
+
+static bool is_listed(const int32_t *wide, int64_t count, int64_t column)
+{
+    const icd_quantized list = {.outlier = (int32_t *)(uintptr_t)wide, .outliers = count};
+    return icd_i_is_outlier(&list, column);
+}
+
 static icd_status read_values(icd_ctx *ctx, const icd_model *model, const shape *s,
                               icd_packed_slot *p)
 {
     const icd_tensor *t = part(model, s, ICD_PACKED_VALUES);
-    int64_t kept = icd_i_packed_survivors(p->mask, s->rows, s->cols), at = 0;
+    int64_t at = 0,
+            kept = icd_i_packed_regular(p->mask, s->rows, s->cols, s->wide, s->outliers);
     int64_t stored = s->dtype == ICD_WEIGHT_INT4 ? (kept + 1) / 2 : kept;
     if (!fits(t, stored_type(s->dtype), stored, 0))
         return bad(ctx, s, "its .icd.values are not the survivors of its mask");
     for (int64_t r = 0; r < s->rows; r++)
         for (int64_t c = 0; c < s->cols; c++)
             if ((!p->mask || icd_i_mask_get(p->mask, r / p->mask->vector, c)) &&
+                !is_listed(s->wide, s->outliers, c) &&
                 !take(p, t->data, at++, r * s->cols + c))
                 return bad(ctx, s, "an int8 value is -128");
     return ICD_OK;
@@ -211,8 +289,9 @@ static icd_status read_one(icd_ctx *ctx, const icd_model *model, const char *ten
     p->cols = s.cols;
     ICD_TRY(read_mask(ctx, model, &s, p));
     ICD_TRY(read_order(ctx, model, &s, p));
+    ICD_TRY(find_outliers(ctx, model, &s));
     const icd_tensor *t = part(model, &s, ICD_PACKED_VALUES);
-    int64_t kept = icd_i_packed_survivors(p->mask, s.rows, s.cols);
+    int64_t kept = icd_i_packed_regular(p->mask, s.rows, s.cols, s.wide, s.outliers);
     if (!t || t->count < kept / 2) { /* before memory is taken for what is not there */
         status = bad(ctx, &s, "its .icd.values are missing or too few");
         goto done;
@@ -224,7 +303,9 @@ static icd_status read_one(icd_ctx *ctx, const icd_model *model, const char *ten
     ICD_TRY(read_values(ctx, model, &s, p));
     if (p->quant) {
         ICD_TRY(read_scales(ctx, model, &s, p->quant));
+        ICD_TRY(read_outliers(ctx, model, &s, p->quant));
         ICD_TRY(copy_group_order(ctx, p));
+        p->quant->input_scale = (float)s.input_scale;
         p->quant->n = (int32_t)s.n;
         p->quant->m = (int32_t)s.m;
         for (int64_t r = 0; r < s.rows; r++)

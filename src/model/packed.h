@@ -5,7 +5,7 @@
 #ifndef ICD_MODEL_PACKED_H
 #define ICD_MODEL_PACKED_H
 
-#include "core/mask.h"
+#include "core/layout.h"
 #include "model/model_private.h"
 
 #include <icd/packed.h>
@@ -15,6 +15,8 @@
 #define ICD_PACKED_MASK   ".icd.mask"
 #define ICD_PACKED_SCALES ".icd.scales"
 #define ICD_PACKED_ORDER  ".icd.order"
+#define ICD_PACKED_WIDE   ".icd.outliers"
+#define ICD_PACKED_WHICH  ".icd.outlier_columns"
 
 /** What the model owns of one packed matrix. */
 typedef struct icd_packed_slot {
@@ -31,6 +33,10 @@ bool icd_i_packed_part(const char *name);
 
 /** Weights that survive in [rows x cols]. */
 int64_t icd_i_packed_survivors(const icd_mask *mask, int64_t rows, int64_t cols);
+
+/** The rest of them where outliers are stored apart. @param wide [in] ascending columns */
+int64_t icd_i_packed_regular(const icd_mask *mask, int64_t rows, int64_t cols,
+                             const int32_t *wide, int64_t count);
 
 /**
  * Reads all packed matrices of model->file into model->packed.

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { PARTS = 4 };
+enum { PARTS = 6 };
 
 /* Everything that one packed matrix adds to the file. */
 typedef struct pieces {
@@ -72,13 +72,16 @@ static icd_status add_values(icd_ctx *ctx, pieces *p, const char *name,
                              int64_t cols)
 {
     void *out = NULL;
-    int64_t at = 0, kept = icd_i_packed_survivors(k->mask, rows, cols);
+    const icd_quantized *q = k->quant;
+    int64_t at = 0, kept = icd_i_packed_regular(
+                        k->mask, rows, cols, q ? q->outlier : NULL, q ? q->outliers : 0);
     bool halves = k->quant && k->quant->dtype == ICD_WEIGHT_INT4;
     icd_status status = add(ctx, p, name, ICD_PACKED_VALUES, stored_type(k->quant),
                             halves ? (kept + 1) / 2 : kept, 0, &out);
     for (int64_t r = 0; status == ICD_OK && r < rows; r++)
         for (int64_t c = 0; c < cols; c++)
-            if (!k->mask || icd_i_mask_get(k->mask, r / k->mask->vector, c))
+            if ((!k->mask || icd_i_mask_get(k->mask, r / k->mask->vector, c)) &&
+                !(q && icd_i_is_outlier(q, c)))
                 put(k->quant, dense, r * cols + c, at++, out);
     return status;
 }
@@ -97,6 +100,19 @@ static icd_status add_mask(icd_ctx *ctx, pieces *p, const char *name, const icd_
     return status;
 }
 
+static icd_status add_outliers(icd_ctx *ctx, pieces *p, const char *name,
+                               const icd_quantized *q)
+{
+    icd_status status = ICD_OK;
+    void *out = NULL;
+    ICD_TRY(add(ctx, p, name, ICD_PACKED_WHICH, ICD_I32, q->outliers, 0, &out));
+    memcpy(out, q->outlier, (size_t)q->outliers * sizeof *q->outlier);
+    ICD_TRY(add(ctx, p, name, ICD_PACKED_WIDE, ICD_BF16, q->rows, q->outliers, &out));
+    memcpy(out, q->wide, (size_t)(q->rows * q->outliers) * sizeof *q->wide);
+done:
+    return status;
+}
+
 static icd_status add_rest(icd_ctx *ctx, pieces *p, const char *name, const icd_packed *k)
 {
     icd_status status = ICD_OK;
@@ -109,6 +125,7 @@ static icd_status add_rest(icd_ctx *ctx, pieces *p, const char *name, const icd_
         memcpy(out, k->quant->scale,
                (size_t)(k->quant->rows * groups) * sizeof *k->quant->scale);
     }
+    if (k->quant && k->quant->outliers) ICD_TRY(add_outliers(ctx, p, name, k->quant));
     if (k->order) {
         ICD_TRY(add(ctx, p, name, ICD_PACKED_ORDER, ICD_I32, k->order->n, 0, &out));
         memcpy(out, k->order->old_of_new,
@@ -123,12 +140,17 @@ static json_t *about(const icd_packed *k, int64_t rows, int64_t cols)
     char frame[17] = "0000000000000000";
     if (k->order)
         snprintf(frame, sizeof frame, "%016llx", (unsigned long long)k->order->from);
-    return json_pack("{s:I,s:I,s:s,s:i,s:i,s:i,s:i,s:s}", "rows", (json_int_t)rows,
-                     "cols", (json_int_t)cols, "dtype",
-                     icd_weight_dtype_name(k->quant ? k->quant->dtype : ICD_WEIGHT_F32),
-                     "vector", k->mask ? k->mask->vector : 0, "group",
-                     k->quant ? k->quant->group : 0, "n", k->quant ? k->quant->n : 0, "m",
-                     k->quant ? k->quant->m : 0, "frame", frame);
+    json_t *one = json_pack(
+        "{s:I,s:I,s:s,s:i,s:i,s:i,s:i,s:s}", "rows", (json_int_t)rows, "cols",
+        (json_int_t)cols, "dtype",
+        icd_weight_dtype_name(k->quant ? k->quant->dtype : ICD_WEIGHT_F32), "vector",
+        k->mask ? k->mask->vector : 0, "group", k->quant ? k->quant->group : 0, "n",
+        k->quant ? k->quant->n : 0, "m", k->quant ? k->quant->m : 0, "frame", frame);
+    if (k->quant && k->quant->outliers)
+        json_object_set_new(one, "outliers", json_integer(k->quant->outliers));
+    if (k->quant && k->quant->input_scale > 0)
+        json_object_set_new(one, "input_scale", json_real((double)k->quant->input_scale));
+    return one;
 }
 
 static icd_status check(icd_ctx *ctx, const icd_packed *k, const icd_slot *slot)

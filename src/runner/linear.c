@@ -36,6 +36,18 @@ static icd_status check_frame(icd_ctx *ctx, const icd_runner *r, const icd_linea
     return ICD_OK;
 }
 
+static icd_status check_device(icd_ctx *ctx, const icd_runner *r, const icd_linear *info,
+                               const icd_quantized *q)
+{
+    if (r->opts.device != ICD_RUN_CUDA || (!q->outliers && q->input_scale == 0))
+        return ICD_OK;
+    return icd_i_fail(ctx, ICD_EUNSUPPORTED, info->name,
+                      "set runner.device to cpu, or quantise without them",
+                      "found %lld outlier channels and an input scale of %g, expected "
+                      "neither on a GPU",
+                      (long long)q->outliers, (double)q->input_scale);
+}
+
 icd_status icd_i_linear_check(icd_ctx *ctx, const icd_runner *r, const icd_linear *info,
                               const icd_layout_entry *e)
 {
@@ -47,6 +59,7 @@ icd_status icd_i_linear_check(icd_ctx *ctx, const icd_runner *r, const icd_linea
         char what[32];
         snprintf(what, sizeof what, "%s weights", icd_weight_dtype_name(e->quant->dtype));
         status = check_shape(ctx, info, what, e->quant->rows, e->quant->cols);
+        if (status == ICD_OK) status = check_device(ctx, r, info, e->quant);
     }
     return status == ICD_OK ? check_frame(ctx, r, info, e->order) : status;
 }
@@ -83,6 +96,7 @@ void icd_i_linear_unload(icd_ctx *ctx, icd_loaded *l)
     icd_i_free(ctx, l->comp);
     icd_i_free(ctx, l->list);
     icd_i_free(ctx, l->scale);
+    icd_i_wide_free(ctx, l->wide);
 }
 
 bool icd_i_linear_reads_f32(const icd_loaded *l)
@@ -90,10 +104,18 @@ bool icd_i_linear_reads_f32(const icd_loaded *l)
     return l->form == ICD_FORM_F32 || l->form == ICD_FORM_BF16;
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 int64_t icd_i_linear_needs(const icd_loaded *l)
 {
-    return icd_i_linear_reads_f32(l) ? icd_i_f32_scratch(l->plan)
-                                     : icd_i_linear_scratch(l->plan);
+    int64_t row = l->plan->slots * (int64_t)sizeof(float);
+    if (icd_i_linear_reads_f32(l)) return icd_i_f32_scratch(l->plan);
+    int64_t most = icd_i_linear_scratch(l->plan);
+    if (l->wide) most = larger(most, larger(row, icd_i_f32_scratch(l->wide->plan)));
+    return most;
 }
 
 /* One buffer is staged for all of them: of one type, in one order. */
@@ -103,6 +125,11 @@ static icd_status check_same_input(icd_ctx *ctx, const icd_loaded *a, const icd_
         return icd_i_fail(ctx, ICD_EINVAL, b->info->name, NULL,
                           "found activations of another type than those of %s, expected "
                           "the same, as both read one buffer",
+                          a->info->name);
+    if (a->input_scale != b->input_scale || !icd_i_wide_same(a->wide, b->wide))
+        return icd_i_fail(ctx, ICD_EINVAL, b->info->name, NULL,
+                          "found other outliers or another scale of the input than those "
+                          "of %s, expected the same, as both read one buffer",
                           a->info->name);
     for (int64_t s = 0; s < a->info->cols; s++)
         if (a->plan->old_of_new[s] != b->plan->old_of_new[s])
@@ -152,8 +179,9 @@ static void run_f32(const apply_job *job, int64_t t, int64_t n, int64_t first,
 {
     const icd_loaded *l = job->l;
     bool half = l->form == ICD_FORM_BF16;
-    icd_f32_linear f = {l->plan, half ? NULL : l->packed, half ? l->packed : NULL,
-                        l->list, l->bias};
+    icd_f32_linear f = {
+        l->plan, half ? NULL : l->packed, half ? l->packed : NULL, l->list, l->bias,
+        false};
     icd_i_f32_run(job->r->k, &f, job->r->staged + t * l->plan->slots, n, first, last,
                   job->y + t * l->info->rows, l->info->rows, scratch);
 }
@@ -174,6 +202,9 @@ static void run_int8(const apply_job *job, int64_t t, int64_t n, int64_t first,
     else
         icd_i_small_run(job->r->k, &small, a, scale, n, first, last, y, l->info->rows,
                         scratch);
+    if (l->wide)
+        icd_i_wide_add(job->r->k, l->wide, job->r->staged + t * l->wide->plan->slots, n,
+                       first, last, y, l->info->rows, scratch);
 }
 
 void icd_i_linear_once(const icd_runner *r, const icd_loaded *l, int64_t tokens, float *y)
@@ -264,8 +295,26 @@ void icd_i_row_relu(const icd_kernels *k, const icd_row_pass *p, int64_t t)
     k->relu(p->x + t * p->n, p->n);
 }
 
+/* One row in int8. The largest of a token is looked for among what is staged here: a copy
+   without the outliers. */
+static void stage_int8(icd_runner *r, const icd_loaded *next, const float *x, int64_t n,
+                       int64_t t, float *scratch)
+{
+    const icd_plan *plan = next->plan;
+    int8_t *q = r->q + t * plan->slots;
+    if (next->input_scale > 0) {
+        r->k->quantize_fixed(x, plan->old_of_new, plan->slots, next->input_scale, q,
+                             &r->q_scale[t]);
+    } else if (next->wide) {
+        r->k->reorder_row(x, plan->old_of_new, plan->slots, scratch);
+        r->k->quantize_row(scratch, NULL, plan->slots, plan->slots, q, &r->q_scale[t]);
+    } else {
+        r->k->quantize_row(x, plan->old_of_new, n, plan->slots, q, &r->q_scale[t]);
+    }
+}
+
 static void stage_rows(icd_runner *r, const icd_loaded *next, const icd_row_pass *p,
-                       int64_t first, int64_t count)
+                       int64_t first, int64_t count, void *scratch)
 {
     const icd_plan *plan = next->plan;
     const float *x = p->x + first * p->n;
@@ -274,9 +323,11 @@ static void stage_rows(icd_runner *r, const icd_loaded *next, const icd_row_pass
                          plan->slots, r->staged + first * plan->slots);
         return;
     }
+    if (next->wide)
+        icd_i_wide_stage(r->k, next->wide, x, p->n, count,
+                         r->staged + first * next->wide->plan->slots);
     for (int64_t t = first; t < first + count; t++, x += p->n)
-        r->k->quantize_row(x, plan->old_of_new, p->n, plan->slots, r->q + t * plan->slots,
-                           &r->q_scale[t]);
+        stage_int8(r, next, x, p->n, t, scratch);
 }
 
 static void rows_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
@@ -285,12 +336,12 @@ static void rows_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     const icd_row_pass *p = job->pass;
     int64_t end =
         (chunk + 1) * PASS_ROWS < p->tokens ? (chunk + 1) * PASS_ROWS : p->tokens;
+    void *scratch = job->r->scratch + worker * job->r->scratch_bytes;
     (void)chunks;
-    (void)worker;
     for (int64_t first = chunk * PASS_ROWS; first < end; first += ICD_PANEL) {
         int64_t n = end - first < ICD_PANEL ? end - first : ICD_PANEL;
         for (int64_t t = first; p->fn && t < first + n; t++) p->fn(job->r->k, p, t);
-        if (job->next) stage_rows(job->r, job->next, p, first, n);
+        if (job->next) stage_rows(job->r, job->next, p, first, n, scratch);
     }
 }
 

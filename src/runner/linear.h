@@ -54,6 +54,38 @@ void icd_i_linear_once(const icd_runner *r, const icd_loaded *l, int64_t tokens,
 /** Its input is staged in f32, not in int8. */
 bool icd_i_linear_reads_f32(const icd_loaded *l);
 
+/**
+ * What is left of an entry for its small type: without its outlier channels, whose
+ * granules are dead where all of them are outliers. @param mask [out] icd_i_mask_free;
+ * what out->mask points to where there are outliers
+ */
+icd_status icd_i_linear_regular(icd_ctx *ctx, const icd_layout_entry *entry,
+                                icd_layout_entry *out, icd_mask **mask);
+
+/** The channels of a plan that an outlier stands on become padding: staged as 0. */
+void icd_i_linear_leave_out(icd_plan *plan, const icd_quantized *q);
+
+/** Packs the outlier channels. @param out [out] NULL: there are none */
+icd_status icd_i_wide_new(icd_ctx *ctx, const icd_linear *info, const icd_quantized *q,
+                          int32_t vector, icd_wide **out);
+void icd_i_wide_free(icd_ctx *ctx, icd_wide *wide);
+
+/** Bytes of the packed outlier channels. */
+int64_t icd_i_wide_bytes(int64_t rows, int64_t outliers, int32_t vector);
+
+/** Stages `count` rows of [n] for the outliers, in panels. */
+void icd_i_wide_stage(const icd_kernels *k, const icd_wide *wide, const float *x,
+                      int64_t n, int64_t count, float *staged);
+
+/** y += outliers times their weights, for row blocks first .. last - 1. @param staged
+ * [in] icd_i_wide_stage */
+void icd_i_wide_add(const icd_kernels *k, const icd_wide *wide, const float *staged,
+                    int64_t tokens, int64_t first, int64_t last, float *y, int64_t ldy,
+                    void *scratch);
+
+/** Whether two linears stage the same outliers in the same way. */
+bool icd_i_wide_same(const icd_wide *a, const icd_wide *b);
+
 /** Bytes of scratch that a thread needs for it. */
 int64_t icd_i_linear_needs(const icd_loaded *l);
 

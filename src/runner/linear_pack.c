@@ -64,6 +64,9 @@ typedef struct packing {
     const icd_layout_entry *entry;
     const icd_quantized *q; /* NULL: f32 */
     int32_t *column;
+    icd_layout_entry regular; /* `entry` without outlier channels */
+    icd_mask *mask;           /* of that */
+    bool whole;               /* its kernel is dense */
 } packing;
 
 static icd_status make_plan(packing *p, const icd_layout_entry *entry)
@@ -74,6 +77,7 @@ static icd_status make_plan(packing *p, const icd_layout_entry *entry)
     icd_i_free(p->ctx, p->column);
     p->column = NULL;
     ICD_TRY(icd_i_plan_new(p->ctx, entry, p->r->opts.vector, &p->l->plan));
+    if (p->q) icd_i_linear_leave_out(p->l->plan, p->q);
     ICD_TRY(ICD_ALLOC(p->ctx, ICD_GROUP * icd_i_plan_widest(p->l->plan), &p->column));
 done:
     return status;
@@ -256,7 +260,7 @@ done:
 static icd_status pack_int8_best(packing *p)
 {
     bool done = false;
-    if (p->q->n == 2 && p->q->m == 4 && p->entry->kernel == ICD_KERNEL_DENSE) {
+    if (p->q->n == 2 && p->q->m == 4 && p->whole) {
         icd_status status = pack_two_of_four(p, &done);
         if (status != ICD_OK || done) return status;
     }
@@ -276,6 +280,19 @@ static icd_status pack_by_type(packing *p)
                       "kernel",
                       icd_weight_dtype_name(p->q->dtype),
                       (long long)icd_quantized_groups(p->q));
+}
+
+/* Outliers are multiplied apart; what is left runs in int8 or int4. */
+static icd_status set_outliers_apart(packing *p)
+{
+    icd_status status = ICD_OK;
+    p->l->input_scale = p->q ? p->q->input_scale : 0;
+    if (!p->q || !p->q->outliers) return ICD_OK;
+    ICD_TRY(icd_i_linear_regular(p->ctx, p->entry, &p->regular, &p->mask));
+    p->entry = &p->regular;
+    status = icd_i_wide_new(p->ctx, p->l->info, p->q, p->r->opts.vector, &p->l->wide);
+done:
+    return status;
 }
 
 static bool reorders(const icd_plan *plan)
@@ -298,16 +315,19 @@ icd_status icd_i_linear_pack_as(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
                               .granule = ICD_GROUP,
                               .linear = (char *)(uintptr_t)l->info->name};
     packing p = {.ctx = ctx, .r = r, .l = l, .entry = entry ? entry : &plain};
+    p.whole = p.entry->kernel == ICD_KERNEL_DENSE;
     bool f32 = r->opts.dtype == ICD_RUN_F32;
     p.q = entry && !f32 ? entry->quant : NULL;
     if (!p.q && !f32) {
         ICD_TRY(round_here(ctx, r, l->info, &own));
         p.q = own;
     }
+    ICD_TRY(set_outliers_apart(&p));
     ICD_TRY(pack_by_type(&p));
     l->ordered = reorders(l->plan);
 done:
     icd_i_free(ctx, p.column);
+    icd_i_mask_free(ctx, p.mask);
     icd_quantized_free(ctx, own);
     return status;
 }

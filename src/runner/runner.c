@@ -140,6 +140,7 @@ static icd_status allocate(icd_ctx *ctx, icd_runner *r)
         const icd_loaded *l = &r->linear[i];
         int64_t *slots = icd_i_linear_reads_f32(l) ? &floats : &bytes;
         if (l->plan->slots > *slots) *slots = l->plan->slots;
+        if (l->wide && l->wide->plan->slots > floats) floats = l->wide->plan->slots;
         if (icd_i_linear_needs(l) > scratch) scratch = icd_i_linear_needs(l);
     }
     r->scratch_bytes = (scratch + 63) / 64 * 64;
@@ -379,16 +380,21 @@ icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,
     icd_status status = ICD_OK;
     icd_live live = {0, 0};
     icd_plan *plan = NULL;
-    icd_layout_entry e = *entry;
-    int32_t granule = e.granule > 0 ? e.granule : 1;
+    icd_mask *regular = NULL;
+    icd_layout_entry e;
+    int32_t granule = entry->granule > 0 ? entry->granule : 1;
     *out = (icd_linear_cost){.granule = granule};
+    ICD_TRY(icd_i_linear_regular(ctx, entry, &e, &regular));
     if (e.kernel == ICD_KERNEL_AUTO) e.kernel = ICD_KERNEL_DENSE;
     ICD_TRY(icd_i_layout_live(ctx, &e, vector, granule, &live));
     out->all = live.all;
     out->live = e.kernel == ICD_KERNEL_DENSE ? live.all : live.live;
     ICD_TRY(icd_i_plan_new(ctx, &e, vector, &plan));
     out->bytes = bytes_of(plan, e.quant);
+    if (e.quant && e.quant->outliers)
+        out->bytes += icd_i_wide_bytes(e.rows, e.quant->outliers, vector);
 done:
+    icd_i_mask_free(ctx, regular);
     icd_i_plan_free(ctx, plan);
     return status;
 }

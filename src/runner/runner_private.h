@@ -21,6 +21,16 @@ typedef enum icd_form {
     ICD_FORM_TWO_OF_FOUR /**< int8, two of any four channels */
 } icd_form;
 
+/** The outlier channels of a linear, which are multiplied in f32 by weights in bf16. */
+typedef struct icd_wide {
+    int64_t outliers;
+    int32_t *column; /**< [plan->slots] of the input; -1: padding */
+    bool together;   /**< they are neighbours in the input: nothing is gathered */
+    icd_plan *plan;  /**< [rows x outliers], all of it */
+    uint16_t *packed;
+    int32_t *list;
+} icd_wide;
+
 /** A linear ready to run. */
 typedef struct icd_loaded {
     const icd_linear *info;
@@ -33,6 +43,8 @@ typedef struct icd_loaded {
     int32_t *list; /**< F32, BF16: live slots; INT4, TWO_OF_FOUR: live steps */
     int64_t per;   /**< INT4: steps of a scale */
     float *scale;
+    float input_scale; /**< staged values are round(x / input_scale); 0: by each token */
+    icd_wide *wide;    /**< what is added to the sums in int8; NULL: no outliers */
 } icd_loaded;
 
 /** How one architecture runs. */

@@ -85,21 +85,40 @@ static icd_status write_input(icd_job *job)
                  : icd_i_npz_write(job->ctx, path, &rows, 1);
 }
 
+/* A name that lives as long as the job. */
+static const char *member_name(icd_job *job, const char *kind, const char *linear)
+{
+    char name[512];
+    snprintf(name, sizeof name, "%s.%s", kind, linear);
+    const char *path = icd_i_rundir_path(job->ctx, job->dir, name);
+    return path ? path + strlen(icd_i_rundir_root(job->dir)) + 1 : NULL;
+}
+
 /* "order.LINEAR", living as long as the job: where scales belong to neighbours in another
    order than that of the columns. */
 static icd_status order_member(icd_job *job, const icd_layout_entry *e,
                                icd_npz_member *out)
 {
-    char name[512];
-    snprintf(name, sizeof name, "order.%s", e->linear);
-    const char *path = icd_i_rundir_path(job->ctx, job->dir, name);
-    if (!path) return ICD_ENOMEM;
-    *out = (icd_npz_member){path + strlen(icd_i_rundir_root(job->dir)) + 1,
-                            'i',
-                            4,
-                            1,
-                            {e->cols},
-                            e->quant->order};
+    const char *name = member_name(job, "order", e->linear);
+    if (!name) return ICD_ENOMEM;
+    *out = (icd_npz_member){name, 'i', 4, 1, {e->cols}, e->quant->order};
+    return ICD_OK;
+}
+
+/* "outliers.LINEAR" and "input_scale.LINEAR": what calibration decided. */
+static icd_status add_choices(icd_job *job, const icd_quantized *q, const char *linear,
+                              icd_npz_member *out, int32_t *count)
+{
+    if (q && q->outliers) {
+        const char *name = member_name(job, "outliers", linear);
+        if (!name) return ICD_ENOMEM;
+        out[(*count)++] = (icd_npz_member){name, 'i', 4, 1, {q->outliers}, q->outlier};
+    }
+    if (q && q->input_scale > 0) {
+        const char *name = member_name(job, "input_scale", linear);
+        if (!name) return ICD_ENOMEM;
+        out[(*count)++] = (icd_npz_member){name, 'f', 4, 1, {1}, &q->input_scale};
+    }
     return ICD_OK;
 }
 
@@ -115,11 +134,12 @@ static icd_status write_masks(icd_job *job, const icd_layout *layout, const char
     snprintf(name, sizeof name, "masks%s.npz", folder + strlen("model"));
     const char *path = icd_i_round_path(job, name);
     if (!path) return ICD_ENOMEM;
-    ICD_TRY(ICD_ALLOC(job->ctx, 2 * layout->count + 1, &member));
+    ICD_TRY(ICD_ALLOC(job->ctx, 4 * layout->count + 1, &member));
     ICD_TRY(ICD_ALLOC(job->ctx, layout->count, &vector));
     for (int64_t i = 0; i < layout->count; i++) {
         const icd_layout_entry *e = &layout->entry[i];
         if (e->quant && e->quant->order) ICD_TRY(order_member(job, e, &member[count++]));
+        ICD_TRY(add_choices(job, e->quant, e->linear, member, &count));
         if (!e->mask) continue;
         vector[i] = e->mask->vector;
         member[count++] = (icd_npz_member){

@@ -5,6 +5,36 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The weights of a group whose outliers the layout may bring together: those without scales
+   that belong to neighbours. NULL: none. */
+static const icd_quantized *outliers_of(const icd_job *job, const char *group)
+{
+    for (int64_t i = 0; i < job->layout->count; i++) {
+        const icd_layout_entry *e = &job->layout->entry[i];
+        if (!strcmp(e->group, group) && e->quant && e->quant->outliers && !e->quant->group)
+            return e->quant;
+    }
+    return NULL;
+}
+
+/* What kernels in int8 touch of a mask, which is all but the outliers. */
+static void clear_outliers(const icd_quantized *q, icd_mask *mask)
+{
+    for (int64_t b = 0; q && b < mask->blocks; b++)
+        for (int64_t i = 0; i < q->outliers; i++)
+            mask->bits[b * mask->words + q->outlier[i] / 64] &=
+                ~(UINT64_C(1) << (q->outlier[i] % 64));
+}
+
+/* A set of its own: what the kernel of the outliers touches together. */
+static icd_status outlier_mask(icd_ctx *ctx, const icd_quantized *q, icd_mask **out)
+{
+    icd_status status = icd_i_mask_new(ctx, 1, q->cols, 1, out);
+    for (int64_t i = 0; status == ICD_OK && i < q->outliers; i++)
+        icd_i_mask_set(*out, 0, q->outlier[i]);
+    return status;
+}
+
 /* Masks of the linears that share an input become one list of access sets. */
 static icd_status group_sets(icd_job *job, const char *group, uint64_t frame,
                              icd_access **out)
@@ -13,14 +43,21 @@ static icd_status group_sets(icd_job *job, const char *group, uint64_t frame,
     const icd_mask **mask = NULL;
     icd_mask **coarse = NULL;
     int64_t count = 0;
+    const icd_quantized *wide = outliers_of(job, group);
     *out = NULL;
-    ICD_TRY(ICD_ALLOC(job->ctx, job->layout->count, &mask));
-    ICD_TRY(ICD_ALLOC(job->ctx, job->layout->count, &coarse));
+    ICD_TRY(ICD_ALLOC(job->ctx, job->layout->count + 1, &mask));
+    ICD_TRY(ICD_ALLOC(job->ctx, job->layout->count + 1, &coarse));
     for (int64_t i = 0; i < job->layout->count; i++) {
         const icd_layout_entry *e = &job->layout->entry[i];
         if (strcmp(e->group, group) != 0 || !e->mask) continue;
         ICD_TRY(icd_i_mask_coarsen(job->ctx, e->mask, job->config->kernel.vector,
                                    &coarse[count]));
+        clear_outliers(wide, coarse[count]);
+        mask[count] = coarse[count];
+        count++;
+    }
+    if (wide) {
+        ICD_TRY(outlier_mask(job->ctx, wide, &coarse[count]));
         mask[count] = coarse[count];
         count++;
     }
@@ -195,6 +232,36 @@ done:
     return status;
 }
 
+/* Precision classes: outliers fill granules of their own, behind all others. */
+static icd_status set_outliers_last(icd_job *job, const icd_linear *linear,
+                                    icd_job_axis *axis)
+{
+    icd_perm *order = NULL;
+    const icd_quantized *q = outliers_of(job, linear->group);
+    if (!q) return ICD_OK;
+    icd_status status = icd_i_order_outliers_last(job->ctx, axis->perm, axis->perm->from,
+                                                  q, axis->granule, &order);
+    if (status != ICD_OK) return status;
+    icd_problem problem = {.w = axis->w, .sets = axis->sets};
+    icd_solver_opts opts = job->config->solver;
+    opts.granule = axis->granule;
+    icd_perm_free(job->ctx, axis->perm);
+    axis->perm = order;
+    return icd_score_perm(job->ctx, &problem, axis->perm, &opts, &axis->stats.score);
+}
+
+/* Nothing but outliers to bring together: no solver is asked. */
+static icd_status start_from_identity(icd_job *job, const icd_linear *linear,
+                                      icd_job_axis *axis)
+{
+    for (int64_t i = 0; i < job->layout->count; i++)
+        if (!strcmp(job->layout->entry[i].group, linear->group) &&
+            job->layout->entry[i].mask)
+            return ICD_OK;
+    snprintf(axis->stats.method, sizeof axis->stats.method, "precision classes");
+    return icd_perm_identity(job->ctx, axis->sets->n, axis->sets->frame, &axis->perm);
+}
+
 static icd_status repermute(icd_job *job, const icd_perm_set *stored)
 {
     icd_status status = ICD_OK;
@@ -208,7 +275,9 @@ static icd_status repermute(icd_job *job, const icd_perm_set *stored)
         if (!axis) continue;
         ICD_TRY(take_stored(job, stored, linear, axis, &taken));
         if (!taken) ICD_TRY(take_standing(job, linear, axis));
+        if (!axis->perm) ICD_TRY(start_from_identity(job, linear, axis));
         if (!axis->perm) ICD_TRY(solve_group(job, axis));
+        ICD_TRY(set_outliers_last(job, linear, axis));
         ICD_TRY(store_group(job, linear, axis));
     }
 done:

@@ -8,6 +8,24 @@
 #include <stdio.h>
 #include <string.h>
 
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* Q with outliers or static scales: what they are, and the loss without them. */
+static void add_refinements(json_t *json, const icd_transform_meta *m)
+{
+    if (!m->refined) return;
+    json_object_set_new(json, "outliers", json_integer(m->outliers));
+    json_object_set_new(json, "input_scale",
+                        m->input_scale > 0 ? json_real(m->input_scale) : json_null());
+    json_object_set_new(json, "plain_loss",
+                        json_pack("{s:o,s:o,s:o}", "sqnr_db", number(m->plain.sqnr_db),
+                                  "max_error", number(m->plain.max_error), "cosine",
+                                  number(m->plain.cosine)));
+}
+
 static json_t *meta_json(const icd_transform_meta *m)
 {
     json_t *loss = json_object();
@@ -20,13 +38,13 @@ static json_t *meta_json(const icd_transform_meta *m)
                 {"max_error", m->max_error},
                 {"cosine", m->cosine}};
     for (size_t i = 0; i < sizeof LOSS / sizeof LOSS[0]; i++)
-        json_object_set_new(loss, LOSS[i].name,
-                            isfinite(LOSS[i].value) ? json_real(LOSS[i].value)
-                                                    : json_null());
-    return json_pack("{s:s,s:b,s:s,s:f,s:i,s:b,s:s,s:i,s:o}", "type", m->type, "applied",
+        json_object_set_new(loss, LOSS[i].name, number(LOSS[i].value));
+    json_t *json = json_pack("{s:s,s:b,s:s,s:f,s:i,s:b,s:s,s:i,s:o}", "type", m->type, "applied",
                      (int)m->applied, "reason", m->reason, "rate", m->rate, "vector",
                      m->vector, "delta_layout", (int)m->delta_layout, "rule", m->rule,
                      "granule", m->granule, "loss", loss);
+    add_refinements(json, m);
+    return json;
 }
 
 static json_t *linear_json(const icd_job_linear *l)

@@ -1,4 +1,5 @@
 /* icd transform: S and Q alone. */
+#include "runtime/subject.h"
 #include "runtime/variant.h"
 
 #include "base/file.h"
@@ -52,13 +53,35 @@ done:
 static int64_t stored_bytes(const icd_layout_entry *e, const icd_quantized *q)
 {
     double kept = e->mask ? icd_i_mask_density(e->mask) : 1;
-    double bits = kept * (double)(e->rows * e->cols) *
-                  icd_weight_dtype_bits(q ? q->dtype : ICD_WEIGHT_F32);
+    double regular = (double)(e->rows * (e->cols - (q ? q->outliers : 0)));
+    double bits =
+        kept * regular * icd_weight_dtype_bits(q ? q->dtype : ICD_WEIGHT_F32);
     int64_t bytes = (int64_t)ceil(bits / 8);
+    if (q) bytes += q->outliers * (2 * q->rows + (int64_t)sizeof *q->outlier);
     if (e->mask) bytes += e->mask->blocks * ((e->cols + 7) / 8);
     if (q && q->dtype != ICD_WEIGHT_BF16)
         bytes += q->rows * icd_quantized_groups(q) * (int64_t)sizeof *q->scale;
     return bytes;
+}
+
+/* The layout brings outliers together wherever no scale belongs to neighbours. */
+static icd_status set_outliers_last(icd_job *job, icd_variant *v)
+{
+    icd_status status = ICD_OK;
+    for (int64_t i = 0, end; status == ICD_OK && i < job->linears; i = end) {
+        const icd_layout_entry *e = &v->layout->entry[i];
+        const icd_quantized *q = v->quant[i];
+        icd_perm *order = NULL;
+        end = icd_i_group_end(job, i);
+        if (!q || !q->outliers || q->group || q->m) continue;
+        status = icd_i_order_outliers_last(job->ctx, e->order,
+                                           icd_i_input_frame(job, job->linear[i].linear),
+                                           q, e->granule, &order);
+        if (status == ICD_OK)
+            status = icd_i_layout_set_order(job->ctx, v->layout, e->group, order);
+        icd_perm_free(job->ctx, order);
+    }
+    return status;
 }
 
 static double least(double a, double b)
@@ -144,6 +167,7 @@ icd_status icd_transform_model(icd_ctx *ctx, const icd_config *config, const cha
     ICD_TRY(open_job(&job, &own, model, input));
     ICD_TRY(icd_i_variant_anneal(&job, &own.sparsity));
     ICD_TRY(icd_i_variant_make(&job, &own.sparsity, &own.quant, &v));
+    ICD_TRY(set_outliers_last(&job, v));
     sum_up(&job, v, result);
     if (format == ICD_TRANSFORM_DENSE) ICD_TRY(icd_i_variant_dense(&job, v));
     ICD_TRY(write_all(&job, v, format, dir));

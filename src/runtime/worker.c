@@ -90,23 +90,59 @@ done:
     return status;
 }
 
+/* What calibration decided: outliers and the static scale of activations. */
+static icd_status read_choices(icd_worker *w, icd_npz *npz, const icd_layout_entry *e,
+                               icd_array *outliers, icd_quant_place *place)
+{
+    icd_status status = ICD_OK;
+    char name[512];
+    icd_array scale = {0};
+    place->given = true;
+    snprintf(name, sizeof name, "outliers.%s", e->linear);
+    if (icd_i_npz_has(npz, name)) {
+        ICD_TRY(icd_i_npz_get(w->ctx, npz, name, outliers));
+        if (outliers->kind != 'i' || outliers->item != 4) {
+            status = damaged(w, name, "outliers are no columns");
+            goto done;
+        }
+        place->outlier = outliers->data;
+        place->outliers = outliers->count;
+    }
+    snprintf(name, sizeof name, "input_scale.%s", e->linear);
+    if (icd_i_npz_has(npz, name)) {
+        ICD_TRY(icd_i_npz_get(w->ctx, npz, name, &scale));
+        if (scale.kind != 'f' || scale.item != 4 || scale.count != 1)
+            status = damaged(w, name, "expected one float32");
+        else
+            place->input_scale = *(const float *)scale.data;
+    }
+done:
+    icd_i_array_release(w->ctx, &scale);
+    return status;
+}
+
 static icd_status quantize(icd_worker *w, icd_worker_model *m, int64_t i, icd_npz *npz,
                            icd_layout_entry *e)
 {
     icd_status status = ICD_OK;
     icd_perm *order = NULL;
     float *weights = NULL;
+    icd_array outliers = {0};
+    icd_quant_place place = {0};
     icd_transform_meta meta;
     if (icd_i_run_dtype(&w->config->sparsity, &w->config->quant) == ICD_RUN_F32)
         return ICD_OK;
     ICD_TRY(icd_model_tensor_f32(w->ctx, m->model, w->list[i].tensor, &weights));
     icd_matrix matrix = {e->linear, weights, e->rows, e->cols};
     ICD_TRY(read_scale_order(w, npz, e, &order));
-    ICD_TRY(icd_apply_quant_at(w->ctx, &matrix, NULL, &w->config->quant, order,
+    ICD_TRY(read_choices(w, npz, e, &outliers, &place));
+    place.order = order;
+    ICD_TRY(icd_apply_quant_in(w->ctx, &matrix, NULL, &w->config->quant, &place,
                                &m->quant[i], &meta));
     if (m->quant[i]) icd_i_promise_nm(&w->config->sparsity, m->quant[i]);
     e->quant = m->quant[i];
 done:
+    icd_i_array_release(w->ctx, &outliers);
     icd_perm_free(w->ctx, order);
     icd_mem_free(w->ctx, weights);
     return status;

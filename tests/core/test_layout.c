@@ -164,10 +164,45 @@ done:
     return status;
 }
 
+/* A permutation whose last slots are the outliers; whole granules without any stay
+   whole. */
+static void outliers_go_to_the_end(void **state)
+{
+    enum { N = 48, G = 8 };
+    int32_t list[] = {3, 5, 17, 40, 47};
+    icd_quantized q = {.cols = N, .outliers = 5, .outlier = list};
+    (void)state;
+    icd_rng rng;
+    icd_i_rng_init(&rng, 4, 0);
+    for (int turn = 0; turn < 20; turn++) {
+        icd_perm *start = NULL, *end = NULL;
+        assert_ok(ctx, icd_perm_identity(ctx, N, 5, &start));
+        if (turn) icd_i_rng_shuffle(&rng, start->old_of_new, N);
+        assert_ok(ctx, icd_i_order_outliers_last(ctx, turn ? start : NULL, 5, &q,
+                                                 turn % 2 ? G : 7, &end));
+        assert_int_equal(end->from, 5);
+        assert_memory_equal(end->old_of_new + N - 5, list, sizeof list);
+        icd_perm_free(ctx, start);
+        icd_perm_free(ctx, end);
+    }
+}
+
+static icd_status order_once(icd_ctx *c, void *arg)
+{
+    int32_t list[] = {1, 6};
+    icd_quantized q = {.cols = 8, .outliers = 2, .outlier = list};
+    icd_perm *end = NULL;
+    (void)arg;
+    icd_status status = icd_i_order_outliers_last(c, NULL, 5, &q, 4, &end);
+    icd_perm_free(c, end);
+    return status;
+}
+
 static void survives_failing_allocations(void **state)
 {
     (void)state;
     icd_test_failing_allocations(copy_all, NULL);
+    icd_test_failing_allocations(order_once, NULL);
 }
 
 int main(void)
@@ -178,6 +213,7 @@ int main(void)
         cmocka_unit_test(access_sets_are_the_surviving_columns),
         cmocka_unit_test(groups_of_different_width_are_refused),
         cmocka_unit_test(live_granules_match_the_definition),
+        cmocka_unit_test(outliers_go_to_the_end),
         cmocka_unit_test(survives_failing_allocations),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -148,10 +148,41 @@ static void wrong_requests_are_refused(void **state)
     assert_int_equal(icd_weight_dtype_bits(ICD_WEIGHT_INT4), 4);
 }
 
+static void widened_columns_are_bf16(void **state)
+{
+    static const int32_t LIST[] = {0, 5}, FALLING[] = {5, 0}, BEYOND[] = {COLS};
+    float w[ROWS * COLS], row[COLS];
+    icd_quantized *q = NULL, *half = NULL;
+    icd_matrix m = {"w", w, ROWS, COLS};
+    (void)state;
+    fill(w);
+    assert_ok(ctx, icd_quantize_matrix(ctx, &m, ICD_WEIGHT_INT8, 0, &q));
+    assert_ok(ctx, icd_quantized_widen(ctx, q, w, LIST, 2));
+    for (int r = 0; r < ROWS; r++) {
+        icd_quantized_row(q, r, row);
+        for (int k = 0; k < 2; k++) {
+            float value = w[r * COLS + LIST[k]];
+            assert_int_equal(q->q[r * COLS + LIST[k]], 0);
+            assert_true(fabsf(row[LIST[k]] - value) <= fabsf(value) / 256);
+        }
+    }
+    assert_fails(ctx, ICD_EINVAL, "ascending",
+                 icd_quantized_widen(ctx, q, w, FALLING, 2));
+    assert_fails(ctx, ICD_EINVAL, "ascending", icd_quantized_widen(ctx, q, w, BEYOND, 1));
+    assert_int_equal(q->outliers, 2);
+    assert_ok(ctx, icd_quantize_matrix(ctx, &m, ICD_WEIGHT_BF16, 0, &half));
+    assert_fails(ctx, ICD_EINVAL, "bf16", icd_quantized_widen(ctx, half, w, LIST, 2));
+    icd_quantized_free(ctx, q);
+    icd_quantized_free(ctx, half);
+}
+
 static icd_status quantize(icd_ctx *c, void *arg)
 {
     icd_quantized *q = NULL;
+    static const int32_t LIST[] = {1, 2};
     icd_status status = icd_quantize_matrix(c, arg, ICD_WEIGHT_INT4, 32, &q);
+    if (status == ICD_OK)
+        status = icd_quantized_widen(c, q, ((const icd_matrix *)arg)->w, LIST, 2);
     icd_quantized_free(c, q);
     return status;
 }
@@ -174,6 +205,7 @@ int main(void)
         cmocka_unit_test(rounding_errors_are_bounded),
         cmocka_unit_test(patterns_are_promised_only_where_kept),
         cmocka_unit_test(wrong_requests_are_refused),
+        cmocka_unit_test(widened_columns_are_bf16),
         cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -264,6 +264,26 @@ static void quantize_marks_what_it_cannot_hold(void **state)
     }
 }
 
+/* A given step, cut at 127; only what the order names is looked at. */
+static void fixed_steps_saturate(void **state)
+{
+    static const int32_t ORDER[] = {1, 0, -1, 3, 4, 5, 6, 7};
+    float x[] = {1, 300, NAN, -1e30f, .5f, 1.5f, -126.6f, 0}, scale;
+    static const int8_t EXPECTED[] = {127, 0, 0, -127, 0, 1, -63, 0};
+    int8_t q[8], zero[8] = {0};
+    (void)state;
+    for (int i = 0; level_at(i); i++) {
+        level_at(i)->quantize_fixed(x, ORDER, 8, 2, q, &scale);
+        assert_memory_equal(q, EXPECTED, sizeof q);
+        assert_true(scale == 2);
+        x[3] = INFINITY;
+        level_at(i)->quantize_fixed(x, ORDER, 8, 2, q, &scale);
+        assert_true(isnan(scale));
+        assert_memory_equal(q, zero, sizeof q);
+        x[3] = -1e30f;
+    }
+}
+
 static void nan_and_infinity_are_not_hidden(void **state)
 {
     (void)state;
@@ -315,6 +335,7 @@ int main(void)
         cmocka_unit_test(quantize_follows_the_order),
         cmocka_unit_test(padding_may_stand_anywhere),
         cmocka_unit_test(quantize_marks_what_it_cannot_hold),
+        cmocka_unit_test(fixed_steps_saturate),
         cmocka_unit_test(nan_and_infinity_are_not_hidden),
         cmocka_unit_test(dequantize_without_bias_only_scales),
     };

@@ -135,6 +135,33 @@ static void every_type_comes_back_bit_for_bit(void **state)
             }
 }
 
+/* Outliers lie apart from the values; what is masked of them counts as stored. */
+static void outliers_and_scales_come_back(void **state)
+{
+    static const int32_t LIST[] = {1, 4, 11};
+    static const int32_t TYPE[] = {ICD_WEIGHT_INT8, ICD_WEIGHT_INT4, ICD_WEIGHT_FP8_E4M3};
+    (void)state;
+    write_block(icd_test_path("block.safetensors"));
+    for (int d = 0; d < 3; d++)
+        for (int32_t vector = 0; vector <= VECTOR; vector += VECTOR) {
+            trip t = {0};
+            assert_ok(ctx,
+                      icd_model_open(ctx, icd_test_path("block.safetensors"), &t.source));
+            if (vector) make_mask(ctx, vector, &t.mask);
+            quantize(&t, TYPE[d], 0);
+            assert_ok(ctx, icd_quantized_widen(ctx, t.quant, t.masked, LIST, 3));
+            t.quant->input_scale = .1f;
+            assert_ok(ctx, write_and_open(ctx, &t));
+            compare(&t);
+            const icd_quantized *q = icd_model_packed(t.back, TENSOR)->quant;
+            assert_int_equal(q->outliers, 3);
+            assert_memory_equal(q->outlier, LIST, sizeof LIST);
+            assert_memory_equal(q->wide, t.quant->wide, ROWS * 3 * sizeof *q->wide);
+            assert_true(q->input_scale == .1f);
+            free_trip(&t);
+        }
+}
+
 static void orders_come_back(void **state)
 {
     int32_t reversed[COLS];
@@ -214,6 +241,41 @@ static void damage_is_refused(void **state)
             (icd_tensor[]){v, s}, 2, "frame");
 }
 
+static void damaged_outliers_are_refused(void **state)
+{
+    static int8_t values[ROWS * COLS];
+    static float scales[ROWS];
+    static uint16_t wide[ROWS * 2];
+    static int32_t good[2] = {3, 7}, falling[2] = {7, 3}, beyond[2] = {3, COLS};
+    const icd_tensor v = {"layer.0.ffn.w1.icd.values", ICD_I8, 1, {60}, 60, values};
+    const icd_tensor all = {"layer.0.ffn.w1.icd.values", ICD_I8, 1, {72}, 72, values};
+    const icd_tensor s = {"layer.0.ffn.w1.icd.scales", ICD_F32, 2, {6, 1}, 6, scales};
+    const icd_tensor w = {"layer.0.ffn.w1.icd.outliers", ICD_BF16, 2, {6, 2}, 12, wide};
+    icd_tensor c = {"layer.0.ffn.w1.icd.outlier_columns", ICD_I32, 1, {2}, 2, good};
+    icd_model *model = NULL;
+    (void)state;
+#define EXTRA(dtype, more)                                                               \
+    ABOUT("\"dtype\":\"" dtype "\",\"vector\":0,\"n\":0,\"m\":0,"                        \
+          "\"frame\":\"0000000000000000\"," more)
+    write_parts(EXTRA("int8", "\"outliers\":2"), (icd_tensor[]){v, s, w, c}, 4);
+    assert_ok(ctx, icd_model_open(ctx, icd_test_path("bad.safetensors"), &model));
+    icd_model_free(ctx, model);
+    refused(EXTRA("int8", "\"outliers\":2"), (icd_tensor[]){v, s, w}, 3, "columns");
+    refused(EXTRA("int8", "\"outliers\":2"), (icd_tensor[]){v, s, c}, 3, "BF16");
+    refused(EXTRA("int8", "\"outliers\":2"), (icd_tensor[]){all, s, w, c}, 4,
+            "not the survivors");
+    refused(EXTRA("int8", "\"outliers\":13"), (icd_tensor[]){v, s, w, c}, 4, "more");
+    refused(EXTRA("bf16", "\"outliers\":2"), (icd_tensor[]){v, s, w, c}, 4, "smaller");
+    refused(EXTRA("int8", "\"input_scale\":-1"), (icd_tensor[]){all, s}, 2,
+            "input_scale");
+    refused(EXTRA("int8", "\"input_scale\":1e300"), (icd_tensor[]){all, s}, 2,
+            "input_scale");
+    c.data = falling;
+    refused(EXTRA("int8", "\"outliers\":2"), (icd_tensor[]){v, s, w, c}, 4, "ascending");
+    c.data = beyond;
+    refused(EXTRA("int8", "\"outliers\":2"), (icd_tensor[]){v, s, w, c}, 4, "ascending");
+}
+
 static void shapes_must_fit(void **state)
 {
     trip t = {0};
@@ -253,6 +315,7 @@ static void survives_failing_allocations(void **state)
     assert_ok(ctx, icd_model_open(ctx, icd_test_path("block.safetensors"), &t.source));
     make_mask(ctx, VECTOR, &t.mask);
     quantize(&t, ICD_WEIGHT_INT4, GROUP);
+    assert_ok(ctx, icd_quantized_widen(ctx, t.quant, t.masked, (const int32_t[]){2}, 1));
     icd_packed p = {TENSOR, t.mask, t.quant, NULL};
     icd_test_failing_allocations(round_trip, &p);
     free_trip(&t);
@@ -262,7 +325,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_comes_back_bit_for_bit),
+        cmocka_unit_test(outliers_and_scales_come_back),
         cmocka_unit_test(orders_come_back),
+        cmocka_unit_test(damaged_outliers_are_refused),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(shapes_must_fit),
         cmocka_unit_test(survives_failing_allocations),

@@ -1,8 +1,10 @@
 /* Q: weights in a smaller type, by scale of a row or of a group of neighbours. */
 #include "adapters/adapter.h"
+#include "adapters/q/activation.h"
 #include "adapters/q/clip.h"
 #include <icd/perm.h>
 
+#include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,15 +35,22 @@ static double sqnr(const icd_matrix *w, const float *changed)
 }
 
 static icd_status measure(icd_ctx *ctx, const icd_matrix *w, const icd_quantized *q,
-                          const icd_calibration *cal, icd_transform_meta *meta)
+                          const icd_calibration *cal, bool rounds,
+                          icd_transform_meta *meta)
 {
-    float *changed = NULL;
-    icd_status status = ICD_ALLOC(ctx, w->rows * w->cols, &changed);
-    if (status != ICD_OK) return status;
+    icd_status status = ICD_OK;
+    float *changed = NULL, *x = NULL;
+    ICD_TRY(ICD_ALLOC(ctx, w->rows * w->cols, &changed));
     for (int64_t r = 0; r < w->rows; r++) icd_quantized_row(q, r, changed + r * w->cols);
     meta->sqnr_db = sqnr(w, changed);
-    status = icd_i_measure_loss(ctx, w, changed, cal, meta);
+    if (rounds && cal && cal->x) {
+        ICD_TRY(ICD_ALLOC(ctx, cal->tokens * w->cols, &x));
+        icd_i_quant_inputs(q, cal->x, cal->tokens, x);
+    }
+    status = icd_i_measure_loss_with(ctx, w, changed, cal, x, meta);
+done:
     icd_i_free(ctx, changed);
+    icd_i_free(ctx, x);
     return status;
 }
 
@@ -109,19 +118,35 @@ static int64_t broken_row(const icd_matrix *w)
     return -1;
 }
 
+/* Outliers take no part in the scales. */
 static icd_status quantize(icd_ctx *ctx, const icd_matrix *w, const icd_quant_opts *opts,
-                           const int32_t *order, icd_quantized **out)
+                           const int32_t *order, const icd_quant_choice *choice,
+                           icd_quantized **out)
 {
     icd_status status = ICD_OK;
-    float *copy = NULL;
-    ICD_TRY(ICD_ALLOC(ctx, w->rows * w->cols, &copy));
-    gather(w, order, copy);
+    float *regular = NULL, *copy = NULL;
+    int64_t count = w->rows * w->cols;
+    icd_matrix rest = *w;
+    ICD_TRY(ICD_ALLOC(ctx, count, &copy));
+    ICD_TRY(ICD_ALLOC(ctx, choice->outliers ? count : 0, &regular));
+    if (choice->outliers) {
+        memcpy(regular, w->w, (size_t)count * sizeof *regular);
+        for (int64_t r = 0; r < w->rows; r++)
+            for (int64_t i = 0; i < choice->outliers; i++)
+                regular[r * w->cols + choice->outlier[i]] = 0;
+        rest.w = regular;
+    }
+    gather(&rest, order, copy);
     ICD_TRY(clip(ctx, copy, w->rows, w->cols, opts));
     icd_matrix cut = {w->name, copy, w->rows, w->cols};
     ICD_TRY(icd_quantize_matrix(ctx, &cut, TYPE[opts->dtype].stored, opts->group, out));
-    status = scatter(ctx, *out, order);
+    ICD_TRY(scatter(ctx, *out, order));
+    (*out)->input_scale = choice->input_scale;
+    if (choice->outliers)
+        status = icd_quantized_widen(ctx, *out, w->w, choice->outlier, choice->outliers);
 done:
     icd_i_free(ctx, copy);
+    icd_i_free(ctx, regular);
     return status;
 }
 
@@ -133,7 +158,8 @@ static void begin_meta(icd_transform_meta *meta, const icd_quant_opts *opts)
                                  .retained_in_place = NAN,
                                  .sqnr_db = NAN,
                                  .max_error = NAN,
-                                 .cosine = NAN};
+                                 .cosine = NAN,
+                                 .plain = {NAN, NAN, NAN}};
     if (opts->dtype == ICD_Q_NONE) {
         snprintf(meta->reason, sizeof meta->reason, "transform.quant.dtype is none");
         return;
@@ -146,9 +172,98 @@ static void begin_meta(icd_transform_meta *meta, const icd_quant_opts *opts)
              "Q: int8, int4 and fp8 change what a kernel takes together");
 }
 
-icd_status icd_apply_quant_at(icd_ctx *ctx, const icd_matrix *w,
+bool icd_quant_excludes(const icd_quant_opts *opts, const char *linear)
+{
+    for (int64_t i = 0; i < opts->exclude.count; i++)
+        if (fnmatch(opts->exclude.item[i], linear, 0) == 0) return true;
+    return false;
+}
+
+/* Why a matrix is left as it is; false: it is not. */
+static bool stays(icd_ctx *ctx, const icd_matrix *w, const icd_quant_opts *opts,
+                  const icd_perm *order, icd_transform_meta *meta)
+{
+    int64_t broken = broken_row(w);
+    bool excluded = icd_quant_excludes(opts, w->name);
+    if (excluded)
+        snprintf(meta->reason, sizeof meta->reason, "transform.quant.exclude names it");
+    else if (broken >= 0)
+        icd_i_no_op(ctx, meta, w->name, "row %lld holds NaN or infinity",
+                    (long long)broken);
+    else if (order && order->n != w->cols)
+        icd_i_no_op(ctx, meta, w->name, "its order has another number of columns");
+    else
+        return false;
+    meta->delta_layout = false;
+    return true;
+}
+
+static icd_status choose(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
+                         const icd_quant_opts *opts, const icd_quant_place *place,
+                         icd_quant_choice *out)
+{
+    const char *lacks = NULL;
+    *out = (icd_quant_choice){0};
+    if (!place->given) {
+        icd_status status = icd_i_quant_choose(ctx, cal, w->cols, opts, out, &lacks);
+        if (lacks)
+            icd_i_warn(ctx, "%s: no %s: these need calibration input", w->name, lacks);
+        return status;
+    }
+    icd_status status = ICD_ALLOC(ctx, place->outliers, &out->outlier);
+    if (status != ICD_OK) return status;
+    for (int64_t i = 0; i < place->outliers; i++) {
+        out->outlier[i] = place->outlier[i];
+        if (out->outlier[i] < 0 || out->outlier[i] >= w->cols)
+            return icd_i_fail(ctx, ICD_EINVAL, w->name, NULL,
+                              "found outlier %d, expected one of %lld columns",
+                              out->outlier[i], (long long)w->cols);
+    }
+    out->outliers = place->outliers;
+    out->input_scale = place->input_scale;
+    return ICD_OK;
+}
+
+/* What the same type would lose without outliers and static scales. */
+static icd_status measure_plain(icd_ctx *ctx, const icd_matrix *w,
+                                const icd_calibration *cal, const icd_quant_opts *opts,
+                                const int32_t *order, icd_loss *out)
+{
+    icd_quantized *q = NULL;
+    icd_transform_meta meta;
+    const icd_quant_choice none = {0};
+    icd_status status = quantize(ctx, w, opts, order, &none, &q);
+    if (status == ICD_OK)
+        status = measure(ctx, w, q, cal, icd_i_quant_runs_int8(opts), &meta);
+    if (status == ICD_OK) *out = (icd_loss){meta.sqnr_db, meta.max_error, meta.cosine};
+    icd_quantized_free(ctx, q);
+    return status;
+}
+
+static icd_status apply(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
+                        const icd_quant_opts *opts, const icd_quant_place *place,
+                        icd_quantized **out, icd_transform_meta *meta)
+{
+    icd_status status = ICD_OK;
+    icd_quant_choice choice = {0};
+    const int32_t *order = place->order ? place->order->old_of_new : NULL;
+    ICD_TRY(choose(ctx, w, cal, opts, place, &choice));
+    ICD_TRY(quantize(ctx, w, opts, order, &choice, out));
+    meta->applied = true;
+    meta->outliers = choice.outliers;
+    meta->input_scale = (double)choice.input_scale;
+    meta->refined = choice.outliers > 0 || choice.input_scale > 0;
+    ICD_TRY(measure(ctx, w, *out, cal, icd_i_quant_runs_int8(opts), meta));
+    if (meta->refined && !place->given)
+        status = measure_plain(ctx, w, cal, opts, order, &meta->plain);
+done:
+    icd_i_quant_choice_release(ctx, &choice);
+    return status;
+}
+
+icd_status icd_apply_quant_in(icd_ctx *ctx, const icd_matrix *w,
                               const icd_calibration *cal, const icd_quant_opts *in,
-                              const icd_perm *order, icd_quantized **out,
+                              const icd_quant_place *place, icd_quantized **out,
                               icd_transform_meta *meta)
 {
     icd_quant_opts opts;
@@ -157,27 +272,23 @@ icd_status icd_apply_quant_at(icd_ctx *ctx, const icd_matrix *w,
     icd_status status = icd_options_resolve(ctx, &icd_quant_table, in, &opts);
     if (status != ICD_OK) return status;
     begin_meta(meta, &opts);
-    if (opts.dtype == ICD_Q_NONE) return ICD_OK;
-    int64_t broken = broken_row(w);
-    if (broken >= 0 || (order && order->n != w->cols)) {
-        meta->delta_layout = false;
-        if (broken >= 0)
-            icd_i_no_op(ctx, meta, w->name, "row %lld holds NaN or infinity",
-                        (long long)broken);
-        else
-            icd_i_no_op(ctx, meta, w->name, "its order has another number of columns");
+    if (opts.dtype == ICD_Q_NONE || stays(ctx, w, &opts, place->order, meta))
         return ICD_OK;
-    }
-    status = quantize(ctx, w, &opts, order ? order->old_of_new : NULL, out);
-    if (status == ICD_OK) {
-        meta->applied = true;
-        status = measure(ctx, w, *out, cal, meta);
-    }
+    status = apply(ctx, w, cal, &opts, place, out, meta);
     if (status != ICD_OK) {
         icd_quantized_free(ctx, *out);
         *out = NULL;
     }
     return status;
+}
+
+icd_status icd_apply_quant_at(icd_ctx *ctx, const icd_matrix *w,
+                              const icd_calibration *cal, const icd_quant_opts *opts,
+                              const icd_perm *order, icd_quantized **out,
+                              icd_transform_meta *meta)
+{
+    const icd_quant_place place = {.order = order};
+    return icd_apply_quant_in(ctx, w, cal, opts, &place, out, meta);
 }
 
 icd_status icd_apply_quant(icd_ctx *ctx, const icd_matrix *w, const icd_calibration *cal,
