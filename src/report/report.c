@@ -12,7 +12,7 @@
 static void contents(icd_page *page)
 {
     static const char *const LINK[][3] = {
-        {"arms", "#arms", "Arms"},          {"rounds", "#rounds", "Rounds"},
+        {"rounds", "#rounds", "Rounds"},    {"arms", "#arms", "Arms"},
         {"samples", "#samples", "Samples"}, {"evidence", "#metrics", "Metrics"},
         {"prediction", "#cost", "Cost"},    {"linears", "#layers", "Layers"},
         {"axes", "#orders", "Orders"},
@@ -20,7 +20,8 @@ static void contents(icd_page *page)
     icd_i_page_raw(page, "<nav aria-label=Contents>");
     for (size_t i = 0; i < sizeof LINK / sizeof LINK[0]; i++) {
         const json_t *part = icd_i_page_get(page, LINK[i][0]);
-        if (i == 0 || json_array_size(part) || json_object_size(part))
+        bool always = !strcmp(LINK[i][0], "arms");
+        if (always || json_array_size(part) || json_object_size(part))
             icd_i_page_put(page, "<a href=\"%s\">%s</a> ", LINK[i][1], LINK[i][2]);
     }
     icd_i_page_raw(page, "<a href=\"#checks\">Checks</a> <a "

@@ -62,7 +62,9 @@ static void predicted_cell(icd_page *page, const json_t *p)
     double low = icd_i_get_real(p, "time_low") - 1,
            high = icd_i_get_real(p, "time_high") - 1;
     icd_i_page_raw(page, "<td class=n>");
-    if (sane(low, high))
+    if (sane(low, high) && fabs(high - low) < 5e-4)
+        icd_i_page_put(page, "%+.1f&nbsp;%%", 100 * low);
+    else if (sane(low, high))
         range(page, low, high);
     else
         icd_i_page_raw(page, "&ndash;");
@@ -171,7 +173,7 @@ void icd_i_section_rounds(icd_page *page)
     icd_i_page_raw(page, "<p>Transform, order and measurement were repeated, each time "
                          "under the layout of the round before and timed against it. "
                          "What this page shows elsewhere is round <b>");
-    icd_i_page_real(page, icd_i_get_real(all, "kept"), 0);
+    icd_i_page_real(page, icd_i_get_real(all, "shown"), 0);
     icd_i_page_raw(page, "</b>. <b>Why it ended:</b> ");
     icd_i_page_text(page, icd_i_get_string(all, "stopped"));
     icd_i_page_raw(page, ".</p>\n");

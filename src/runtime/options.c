@@ -56,7 +56,9 @@ static const icd_option LAYOUT[] = {
 
 static const icd_option KERNEL[] = {
     {"kind", offsetof(icd_kernel_opts, kind), ICD_OPTION_ENUM, "tile", 0, 0,
-     "tile|gather|dense", NULL, "kernel of the linear and iterative arms"},
+     "tile|gather|dense|auto", NULL,
+     "kernel of the linear and iterative arms; auto: measured on this machine, linear by "
+     "linear, for every arm"},
     {"vector", offsetof(icd_kernel_opts, vector), ICD_OPTION_INT, "64", 16, 128, NULL,
      "rows", "output rows of one tile"},
 };

@@ -398,7 +398,7 @@ icd_status icd_i_round_end(icd_job *job, icd_status status, bool *more)
     icd_round *r = now(job);
     *more = false;
     if (r->number == 1 && (status != ICD_OK || !icd_i_job_iterates(job))) {
-        job->rounds->kept = 1;
+        job->rounds->shown = 1;
         return status;
     }
     status = judge(job, r, status);
@@ -408,6 +408,6 @@ icd_status icd_i_round_end(icd_job *job, icd_status status, bool *more)
         icd_i_warn(job->ctx, "round %d was not kept: %s", (int)r->number, r->end.why);
         restore(job);
     }
-    job->rounds->kept = job->round;
+    job->rounds->shown = job->round;
     return icd_i_round_write(job, r);
 }

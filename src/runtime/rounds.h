@@ -28,7 +28,8 @@ typedef struct icd_round {
 struct icd_job_rounds {
     icd_round round[ICD_ROUNDS_MAX];
     int32_t count;
-    int32_t kept; /**< number of the round whose layout and model stand at the end */
+    int32_t shown; /**< number of the round whose results and files stand at the end: the
+                      last that was kept, or the first where none was */
 };
 
 /** A round that was kept, while the next one is tried. */

@@ -62,6 +62,12 @@ static json_t *round_row(const icd_round *r)
                      (int)r->end.keep, "why", r->end.why, "stop", r->end.stop);
 }
 
+/* The last round whose layout stands; 0: none, pi0 does. */
+static int kept_round(const icd_job_rounds *rounds)
+{
+    return rounds->round[rounds->shown - 1].end.keep ? (int)rounds->shown : 0;
+}
+
 json_t *icd_i_rounds_json(const icd_job *job)
 {
     const icd_job_rounds *rounds = job->rounds;
@@ -70,8 +76,10 @@ json_t *icd_i_rounds_json(const icd_job *job)
     const icd_round *last = &rounds->round[rounds->count - 1];
     for (int32_t i = 0; i < rounds->count; i++)
         json_array_append_new(list, round_row(&rounds->round[i]));
-    return json_pack("{s:i,s:i,s:s,s:o}", "asked", (int)job->config->pipeline.iterations,
-                     "kept", (int)rounds->kept, "stopped", last->end.stop, "round", list);
+    return json_pack("{s:i,s:i,s:i,s:s,s:o}", "asked",
+                     (int)job->config->pipeline.iterations, "kept", kept_round(rounds),
+                     "shown", (int)rounds->shown, "stopped", last->end.stop, "round",
+                     list);
 }
 
 /* The orders in which transforms were chosen, from the checkpoint, for those who want to
@@ -127,9 +135,10 @@ void icd_i_rounds_words(const icd_job *job, char *out, size_t size)
 {
     const icd_job_rounds *rounds = job->rounds;
     if (!rounds || !icd_i_job_iterates(job) || size == 0) return;
-    const icd_round *kept = &rounds->round[rounds->kept - 1];
-    snprintf(out, size, "Round %d of %d is kept%s%.120s%s; it ended because %.160s",
-             (int)rounds->kept, (int)rounds->count, *kept->end.why ? " (" : "",
-             kept->end.why, *kept->end.why ? ")" : "",
+    const icd_round *r = &rounds->round[rounds->shown - 1];
+    snprintf(out, size, "Round %d of %d %s%s%.120s%s; it ended because %.160s",
+             (int)rounds->shown, (int)rounds->count,
+             r->end.keep ? "is kept" : "was not kept", *r->end.why ? " (" : "",
+             r->end.why, *r->end.why ? ")" : "",
              rounds->round[rounds->count - 1].end.stop);
 }

@@ -134,7 +134,8 @@ done:
 
 int32_t icd_i_kernel_kind(const icd_kernel_opts *kernel)
 {
-    static const int32_t KIND[] = {ICD_KERNEL_TILE, ICD_KERNEL_GATHER, ICD_KERNEL_DENSE};
+    static const int32_t KIND[] = {ICD_KERNEL_TILE, ICD_KERNEL_GATHER, ICD_KERNEL_DENSE,
+                                   ICD_KERNEL_AUTO};
     return KIND[kernel->kind];
 }
 

@@ -119,7 +119,7 @@ class Loss(RoundsTest):
     def test_what_would_lose_more_stays(self):
         """Survivors of a row brought together share a scale with more of their like: the old scales are better."""
         rounds = self.run_rounds("run", *VECTORS, "--no-measure")["rounds"]
-        self.assertEqual(rounds["kept"], 1)
+        self.assertEqual((rounds["kept"], rounds["shown"]), (1, 1))
         self.assertIn("redoing lowered no loss", rounds["stopped"])
         for group in rounds["round"][1]["groups"]:
             self.assertFalse(group["redone"])
@@ -197,8 +197,9 @@ class Measured(RoundsTest):
             last = number == len(rounds["round"])
             self.assertEqual(bool(one["stop"]), last)
         kept = [one["round"] for one in rounds["round"] if one["kept"]]
-        self.assertEqual(rounds["kept"], max(kept) if kept else 1)
-        self.assert_published(out, rounds["kept"])
+        self.assertEqual(rounds["kept"], max(kept) if kept else 0)
+        self.assertEqual(rounds["shown"], rounds["kept"] or 1)
+        self.assert_published(out, rounds["shown"])
         return rounds
 
     def test_rounds_are_timed_against_each_other(self):
@@ -214,7 +215,7 @@ class Measured(RoundsTest):
         self.assertIn("model.round-1", (self.dir / "run/rounds/2/arms.json").read_text())
         names = [arm["name"] for arm in metrics["arms"]]
         self.assertEqual("round 1" in names, rounds["kept"] == 2)
-        if rounds["kept"] == 1:
+        if rounds["kept"] == 1:  # this machine may not tell two copies apart within 1 %
             self.assertIn("ROLLBACK", metrics["state"])
             self.assertIn("not kept", rounds["stopped"])
 
