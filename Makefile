@@ -5,7 +5,7 @@ BUILD  := build/$(PRESET)
 ICD    := $(BUILD)/icd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model build demo test check bench bench-solver bench-kernels bench-models fmt lint fuzz clean
+.PHONY: help setup model build demo test check bench bench-solver bench-kernels bench-models gpu-test fmt lint fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-kernels: build ## kernels beside OpenBLAS and oneDNN, decoding beside plai
 bench-models: build model ## whole models beside PyTorch and onnxruntime (PYTHON has them); bench/results/models*
 	@$(or $(PYTHON),python3) bench/bench_models.py $(BUILD)/bench/bench_models .cache/models/all-MiniLM-L6-v2 \
 	    bench/results/models-samples.tsv --threads $(or $(THREADS),1) | tee bench/results/models.txt
+
+gpu-test: build ## kernels and runners on an NVIDIA GPU against the CPU, then compute-sanitizer (skipped without one)
+	@tools/gpu_test.sh $(BUILD) || [ $$? = 77 ]
 
 fmt: setup ## format the C code
 	@tools/format.sh fix

@@ -60,6 +60,17 @@ static inline bool lacks_device(void)
         if (lacks_device()) skip();                                                      \
     } while (0)
 
+/** Runs a group of tests; without a device, that of the GPU says so and is skipped (77).
+ */
+#ifdef ICD_TEST_GPU
+#define run_on_device(tests, up, down)                                                   \
+    (lacks_device() ? 77 : cmocka_run_group_tests(tests, up, down))
+#else
+#define run_on_device(tests, up, down) cmocka_run_group_tests(tests, up, down)
+#endif
+
+#ifndef ICD_TEST_GPU
+
 /** The fake's state; the library stays loaded, so that the state outlives a device. */
 static inline fake_cuda_state *fake_state(void)
 {
@@ -80,5 +91,7 @@ static inline icd_device *fake_device(icd_ctx *ctx)
     assert_ok(ctx, icd_device_open(ctx, &opts, &device));
     return device;
 }
+
+#endif /* ICD_TEST_GPU */
 
 #endif

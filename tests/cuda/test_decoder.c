@@ -405,5 +405,5 @@ int main(void)
         cmocka_unit_test(test_evicts_by_mass),
         cmocka_unit_test(test_logits),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return run_on_device(tests, set_up, tear_down);
 }

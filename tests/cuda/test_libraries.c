@@ -1,11 +1,165 @@
 /* cuBLASLt and cuSPARSELt beside our kernels: which one runs, what it is asked, and what
- * happens where it is not there. On fakes of all three libraries. */
+ * happens where it is not there. On fakes of all three libraries; with a GPU, the
+ * products of the real ones. */
 #include "cuda/fake.h"
 #include "fakes/cuda/libraries.h"
 #include "runner/cuda/splt.h"
 #include "runner/small.h"
 
+#include "core/small_float.h"
+
 static icd_ctx *ctx;
+
+#ifndef ICD_FAKE_CUBLASLT
+#define ICD_FAKE_CUBLASLT   NULL
+#define ICD_FAKE_CUSPARSELT NULL
+#endif
+
+#ifdef ICD_TEST_GPU
+#define LT_LIBRARY   NULL
+#define SPLT_LIBRARY NULL
+#else
+#define LT_LIBRARY   ICD_FAKE_CUBLASLT
+#define SPLT_LIBRARY ICD_FAKE_CUSPARSELT
+#endif
+
+static int set_up(void **state)
+{
+    (void)state;
+    ctx = small_ctx(1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    icd_ctx_free(ctx);
+    return 0;
+}
+
+enum { TOKENS = 32, ROWS = 48, COLS = 64 };
+
+/* One product of a type: operands on the device, and what comes out in double precision.
+ */
+typedef struct operands {
+    icd_lt_product p;
+    double expected[TOKENS * ROWS];
+} operands;
+
+static double put_value(int32_t type, icd_rng *rng, bool zero, void *at, int64_t i)
+{
+    float v = zero ? 0 : (float)(icd_i_rng_below(rng, 127) - 63);
+    uint16_t bits = icd_i_bf16_of(v);
+    uint8_t small = icd_i_fp8_of(v, 3);
+    if (type == ICD_GPU_BF16) ((uint16_t *)at)[i] = bits;
+    if (type == ICD_GPU_INT8) ((int8_t *)at)[i] = (int8_t)v;
+    if (type == ICD_GPU_FP8) ((uint8_t *)at)[i] = small;
+    return (double)(type == ICD_GPU_FP8 ? icd_i_fp8_value(small, 3) : v);
+}
+
+/* @param half [in] two of any four weights are zero */
+static void operands_new(icd_gpu *gpu, int32_t type, bool half, operands *o)
+{
+    static double w[ROWS * COLS], x[TOKENS * COLS];
+    uint16_t bits[ROWS * COLS];
+    int64_t size = icd_i_gpu_size(type);
+    icd_rng rng;
+    icd_i_rng_init(&rng, 5, (uint64_t)type);
+    *o = (operands){
+        .p = {.type = type, .tokens = TOKENS, .rows = ROWS, .cols = COLS, .ldx = COLS}};
+    for (int64_t i = 0; i < ROWS * COLS; i++)
+        w[i] = put_value(type, &rng, half && i % 4 < 2, bits, i);
+    assert_ok(ctx, icd_i_gpu_put(ctx, gpu, bits, ROWS * COLS * size, "w", &o->p.w));
+    for (int64_t i = 0; i < TOKENS * COLS; i++)
+        x[i] = put_value(type, &rng, false, bits, i);
+    assert_ok(ctx, icd_i_gpu_put(ctx, gpu, bits, TOKENS * COLS * size, "x", &o->p.x));
+    assert_ok(ctx, icd_device_alloc(ctx, gpu->device, TOKENS * ROWS * 4, "y", &o->p.y));
+    for (int64_t t = 0; t < TOKENS; t++)
+        for (int64_t r = 0; r < ROWS; r++)
+            for (int64_t c = 0; c < COLS; c++)
+                o->expected[t * ROWS + r] += w[r * COLS + c] * x[t * COLS + c];
+}
+
+static void check_result(icd_gpu *gpu, const operands *o)
+{
+    int32_t y[TOKENS * ROWS];
+    bool whole = o->p.type == ICD_GPU_INT8;
+    assert_ok(ctx, icd_device_download(ctx, gpu->device, y, o->p.y,
+                                       TOKENS * ROWS * (whole ? 4 : 2)));
+    for (int64_t i = 0; i < TOKENS * ROWS; i++) {
+        double found =
+            whole ? (double)y[i]
+                  : (double)icd_i_bf16_value(((const uint16_t *)(const void *)y)[i]);
+        double rounded = whole ? 0 : fabs(o->expected[i]) / 250 + 4;
+        assert_near(found, o->expected[i], rounded);
+    }
+}
+
+static void open_gpu(icd_gpu *gpu)
+{
+    icd_runner_opts opts = {.size = 0};
+    on_device(&opts);
+    assert_ok(ctx, icd_i_gpu_open(ctx, &opts, 64, gpu));
+}
+
+/* The product of every type that the device has, by cuBLASLt. */
+static void test_products(void **state)
+{
+    (void)state;
+    need_device();
+    icd_gpu gpu;
+    icd_lt *lt = NULL;
+    open_gpu(&gpu);
+    if (icd_i_lt_open(ctx, &gpu, LT_LIBRARY, &lt) != ICD_OK) {
+        print_message("skipped: %s\n", icd_ctx_message(ctx));
+        icd_i_gpu_close(ctx, &gpu);
+        skip();
+    }
+    for (int32_t type = 0; type < ICD_GPU_TYPES; type++) {
+        operands o;
+        int32_t tried = 0;
+        operands_new(&gpu, type, false, &o);
+        if (icd_i_lt_tune(ctx, lt, &o.p, &tried) != ICD_OK) {
+            print_message("type %d: %s\n", type, icd_ctx_message(ctx));
+            continue;
+        }
+        assert_true(tried > 0);
+        assert_ok(ctx, icd_i_lt_run(ctx, lt, &o.p));
+        check_result(&gpu, &o);
+    }
+    icd_i_lt_close(ctx, lt);
+    icd_i_gpu_close(ctx, &gpu);
+}
+
+/* The same of 2:4, by cuSPARSELt. */
+static void test_sparse_products(void **state)
+{
+    (void)state;
+    need_device();
+    icd_gpu gpu;
+    icd_splt *splt = NULL;
+    open_gpu(&gpu);
+    if (icd_i_splt_open(ctx, &gpu, SPLT_LIBRARY, &splt) != ICD_OK) {
+        print_message("skipped: %s\n", icd_ctx_message(ctx));
+        icd_i_gpu_close(ctx, &gpu);
+        skip();
+    }
+    for (int32_t type = 0; type < ICD_GPU_TYPES; type++) {
+        operands o;
+        int32_t number = ICD_SPLT_NEW;
+        operands_new(&gpu, type, true, &o);
+        if (icd_i_splt_make(ctx, splt, &o.p, &number) != ICD_OK) {
+            print_message("type %d: %s\n", type, icd_ctx_message(ctx));
+            continue;
+        }
+        assert_ok(ctx, icd_i_splt_run(ctx, splt, number, &o.p));
+        check_result(&gpu, &o);
+    }
+    icd_i_splt_close(ctx, splt);
+    icd_i_gpu_close(ctx, &gpu);
+}
+
+#ifndef ICD_TEST_GPU
 
 /* No side is odd: cuSPARSELt takes multiples of 8 only. */
 static const small_shape EVEN = {2, 64, 96, 4, 23, 24, "gelu", true};
@@ -30,20 +184,6 @@ static void listen(void *user, const icd_event *event)
     keep(t->kernel, sizeof t->kernel, event->meta_json);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = small_ctx(1);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
-
 static fake_library_state *state_of(const char *library, const char *symbol)
 {
     fake_library_fn *get = NULL;
@@ -54,11 +194,6 @@ static fake_library_state *state_of(const char *library, const char *symbol)
     memcpy(&get, &found, sizeof get);
     return get();
 }
-
-#ifndef ICD_FAKE_CUBLASLT
-#define ICD_FAKE_CUBLASLT   NULL
-#define ICD_FAKE_CUSPARSELT NULL
-#endif
 
 static fake_library_state *fresh_lt(double ms)
 {
@@ -363,13 +498,18 @@ static void test_prune_check(void **state)
     assert_int_equal(fake->misuse, 0);
 }
 
+#endif /* ICD_TEST_GPU */
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products),    cmocka_unit_test(test_sparse_products),
+#ifndef ICD_TEST_GPU
         cmocka_unit_test(test_faster),      cmocka_unit_test(test_ours),
         cmocka_unit_test(test_absent),      cmocka_unit_test(test_short_of_memory),
         cmocka_unit_test(test_two_of_four), cmocka_unit_test(test_not_two_of_four),
         cmocka_unit_test(test_prune_check),
+#endif
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return run_on_device(tests, set_up, tear_down);
 }

@@ -95,5 +95,5 @@ int main(void)
         cmocka_unit_test(test_prefill_and_decode),
         cmocka_unit_test(test_decode_phase),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return run_on_device(tests, set_up, tear_down);
 }

@@ -296,5 +296,5 @@ int main(void)
         cmocka_unit_test(test_fp8),  cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_move), cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return run_on_device(tests, set_up, tear_down);
 }
