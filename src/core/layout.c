@@ -70,6 +70,7 @@ icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout 
         to->kernel = from->kernel;
         to->granule = from->granule;
         to->quant = from->quant;
+        to->whole = from->whole;
         if (from->mask) ICD_TRY(copy_mask(ctx, from->mask, &to->mask));
         if (from->order) ICD_TRY(icd_perm_copy(ctx, from->order, &to->order));
     }
@@ -78,6 +79,22 @@ icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout 
 done:
     icd_i_layout_free(ctx, copy);
     return status;
+}
+
+static bool has_plain(const icd_layout *layout, const char *group)
+{
+    for (int64_t i = 0; i < layout->count; i++)
+        if (!strcmp(layout->entry[i].group, group) && !layout->entry[i].quant)
+            return true;
+    return false;
+}
+
+void icd_i_layout_keep_whole(icd_layout *layout)
+{
+    for (int64_t i = 0; i < layout->count; i++)
+        layout->entry[i].whole = has_plain(layout, layout->entry[i].group);
+    for (int64_t i = 0; i < layout->count; i++)
+        if (layout->entry[i].whole) layout->entry[i].quant = NULL;
 }
 
 icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *group,

@@ -21,6 +21,14 @@ typedef enum icd_kernel_kind {
     ICD_KERNEL_TILE    /**< live granules of V x g */
 } icd_kernel_kind;
 
+/** What was measured where the kernel was AUTO: seconds of one product. */
+typedef struct icd_kernel_choice {
+    int32_t kernel; /**< the fastest; AUTO (0): nothing was measured */
+    int64_t tokens; /**< of the product */
+    double live;    /**< share of the granules that tiles multiply */
+    double dense_s, tile_s, gather_s; /**< NaN: no such kernel here */
+} icd_kernel_choice;
+
 typedef struct icd_layout_entry {
     char *linear; /**< owned */
     char *group;  /**< owned; linears that share an input */
@@ -32,6 +40,8 @@ typedef struct icd_layout_entry {
                         identity */
     int32_t kernel;  /**< icd_kernel_kind */
     int32_t granule; /**< g */
+    bool whole;      /**< runs in f32 whatever the type of the run */
+    icd_kernel_choice choice; /**< where `kernel` was AUTO */
 } icd_layout_entry;
 
 typedef struct icd_layout {
@@ -54,6 +64,10 @@ icd_layout_entry *icd_i_layout_get(const icd_layout *layout, const char *linear)
 
 /** A deep copy whose orders and kernels may then be replaced (an arm of its own). */
 icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout **out);
+
+/** Groups in which a linear has no small weights run in f32, all of them: one buffer is
+ * staged for a group. */
+void icd_i_layout_keep_whole(icd_layout *layout);
 
 /** Sets the local order of every linear of a group (copies). */
 icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *group,

@@ -37,10 +37,14 @@ static icd_status check_frame(icd_ctx *ctx, const icd_runner *r, const icd_linea
 }
 
 static icd_status check_device(icd_ctx *ctx, const icd_runner *r, const icd_linear *info,
-                               const icd_quantized *q)
+                               const icd_layout_entry *e)
 {
-    if (r->opts.device != ICD_RUN_CUDA || (!q->outliers && q->input_scale == 0))
-        return ICD_OK;
+    const icd_quantized *q = e->quant;
+    if (r->opts.device != ICD_RUN_CUDA) return ICD_OK;
+    if (e->whole)
+        return icd_i_fail(ctx, ICD_EUNSUPPORTED, info->name, "set runner.device to cpu",
+                          "found a linear that stays in f32, which a GPU runs not");
+    if (!q || (!q->outliers && q->input_scale == 0)) return ICD_OK;
     return icd_i_fail(ctx, ICD_EUNSUPPORTED, info->name,
                       "set runner.device to cpu, or quantise without them",
                       "found %lld outlier channels and an input scale of %g, expected "
@@ -59,8 +63,8 @@ icd_status icd_i_linear_check(icd_ctx *ctx, const icd_runner *r, const icd_linea
         char what[32];
         snprintf(what, sizeof what, "%s weights", icd_weight_dtype_name(e->quant->dtype));
         status = check_shape(ctx, info, what, e->quant->rows, e->quant->cols);
-        if (status == ICD_OK) status = check_device(ctx, r, info, e->quant);
     }
+    if (status == ICD_OK) status = check_device(ctx, r, info, e);
     return status == ICD_OK ? check_frame(ctx, r, info, e->order) : status;
 }
 

@@ -316,7 +316,7 @@ icd_status icd_i_linear_pack_as(icd_ctx *ctx, icd_runner *r, icd_loaded *l,
                               .linear = (char *)(uintptr_t)l->info->name};
     packing p = {.ctx = ctx, .r = r, .l = l, .entry = entry ? entry : &plain};
     p.whole = p.entry->kernel == ICD_KERNEL_DENSE;
-    bool f32 = r->opts.dtype == ICD_RUN_F32;
+    bool f32 = r->opts.dtype == ICD_RUN_F32 || p.entry->whole;
     p.q = entry && !f32 ? entry->quant : NULL;
     if (!p.q && !f32) {
         ICD_TRY(round_here(ctx, r, l->info, &own));

@@ -57,6 +57,7 @@ static void widths_of(const icd_layout_entry *e, int32_t dtype, int32_t *weight_
     enum { BYTE = 8, PLACE_BITS = 2, SCALE_BITS = 32, OWN_GROUP = 32 };
     const icd_quantized *q = e->quant;
     int32_t group = q && q->group ? q->group : OWN_GROUP;
+    if (e->whole) dtype = ICD_RUN_F32;
     *input_bytes = dtype == ICD_RUN_INT8 || dtype == ICD_RUN_INT4 ? 1 : 4;
     *weight_bits = 4 * BYTE;
     if (dtype == ICD_RUN_BF16) *weight_bits = 2 * BYTE;

@@ -55,6 +55,7 @@ icd_status icd_i_packed_layout(icd_job *job, icd_layout **out, int32_t *dtype)
         if (run_dtype(p) != ICD_RUN_F32) found_dtype = run_dtype(p);
         ICD_TRY(take(job, &layout->entry[layout->count - 1], p));
     }
+    if (found_dtype != ICD_RUN_F32) icd_i_layout_keep_whole(layout);
     if (found) {
         *out = layout;
         layout = NULL;

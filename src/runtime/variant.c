@@ -157,6 +157,11 @@ static void choose_kernel(const icd_job *job, icd_layout_entry *e, bool nm)
         e->mask && !nm ? icd_i_kernel_kind(&job->config->kernel) : ICD_KERNEL_DENSE;
 }
 
+static void put_values(const icd_quantized *q, float *weights)
+{
+    for (int64_t r = 0; r < q->rows; r++) icd_quantized_row(q, r, weights + r * q->cols);
+}
+
 /* Types without a kernel of their own are stored small and executed in f32, with the
    values that the small type holds. */
 static void settle_quant(icd_variant *v, int64_t i, const icd_sparsity_opts *s,
@@ -169,8 +174,17 @@ static void settle_quant(icd_variant *v, int64_t i, const icd_sparsity_opts *s,
         icd_i_promise_nm(s, v->quant[i]);
         return;
     }
-    for (int64_t r = 0; r < e->rows; r++)
-        icd_quantized_row(v->quant[i], r, weights + r * e->cols);
+    put_values(v->quant[i], weights);
+}
+
+/* Linears that Q leaves alone run in f32, and so does what reads the same input. */
+static void settle_groups(icd_variant *v, const icd_job *job, const icd_sparsity_opts *s,
+                          const icd_quant_opts *q, float **weights)
+{
+    if (q->dtype == ICD_Q_NONE || icd_i_run_dtype(s, q) == ICD_RUN_F32) return;
+    icd_i_layout_keep_whole(v->layout);
+    for (int64_t i = 0; i < job->linears; i++)
+        if (v->layout->entry[i].whole && v->quant[i]) put_values(v->quant[i], weights[i]);
 }
 
 /* One linear: mask, masked weights, int8 weights. */
@@ -228,6 +242,7 @@ static icd_status transform_all(icd_variant *v, icd_job *job, const icd_transfor
         ICD_TRY(icd_i_check_cancel(v->ctx));
         ICD_TRY(transform_one(v, job, i, t, floor, &masked[i]));
     }
+    settle_groups(v, job, t->s, t->q, masked);
     status = replace(v, job, masked);
 done:
     for (int64_t i = 0; masked && i < job->linears; i++) icd_i_free(v->ctx, masked[i]);
@@ -401,6 +416,7 @@ icd_status icd_i_variant_refill(icd_job *job, const icd_layout *layout, icd_vari
     ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &weights));
     for (int64_t i = 0; i < job->linears; i++)
         ICD_TRY(refill_one(v, job, i, &weights[i]));
+    settle_groups(v, job, &job->config->sparsity, &job->config->quant, weights);
     ICD_TRY(replace(v, job, weights));
     *out = v;
     v = NULL;

@@ -161,6 +161,8 @@ static icd_status fill_layout(icd_worker *w, icd_worker_model *m, icd_npz *npz,
         ICD_TRY(read_mask(w, npz, (int32_t)vector, &m->layout->entry[i]));
         ICD_TRY(quantize(w, m, i, npz, &m->layout->entry[i]));
     }
+    if (icd_i_run_dtype(&w->config->sparsity, &w->config->quant) != ICD_RUN_F32)
+        icd_i_layout_keep_whole(m->layout);
 done:
     return status;
 }

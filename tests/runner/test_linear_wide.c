@@ -184,6 +184,30 @@ static void linears_of_one_input_must_agree(void **state)
     sparse_free(ctx, &s);
 }
 
+/* Without small weights for every linear of a group, all of it runs in f32. */
+static void groups_stay_whole(void **state)
+{
+    (void)state;
+    sparse s = sparse_new(ctx, source, 16, .5, 5);
+    result f32 = run_once(ctx, s.model, s.layout, ICD_RUN_F32, &batch);
+    for (int64_t i = 0; i < s.layout->count; i++)
+        if (i % 6 != 1 && i % 6 != 2) s.layout->entry[i].quant = NULL;
+    icd_i_layout_keep_whole(s.layout);
+    for (int64_t i = 0; i < s.layout->count; i++)
+        assert_true(s.layout->entry[i].whole && !s.layout->entry[i].quant);
+    check_run(&s, ICD_RUN_INT8, &f32);
+    for (int64_t i = 5; i < s.layout->count; i += 6)
+        s.layout->entry[i].quant = s.quant[i];
+    icd_i_layout_keep_whole(s.layout);
+    assert_true(s.layout->entry[5].quant && !s.layout->entry[5].whole);
+    result mixed = run_once(ctx, s.model, s.layout, ICD_RUN_INT8, &batch);
+    assert_true(cosine(f32.hidden, mixed.hidden, mixed.tokens * mixed.width) > .999);
+    assert_true(relative_gap(f32.hidden, mixed.hidden, mixed.tokens * mixed.width) > 0);
+    result_release(&mixed);
+    result_release(&f32);
+    sparse_free(ctx, &s);
+}
+
 static icd_status run_all(icd_ctx *c, void *arg)
 {
     const sparse *s = arg;
@@ -212,6 +236,7 @@ int main(void)
         cmocka_unit_test(together_they_free_granules),
         cmocka_unit_test(outliers_come_near_to_their_values),
         cmocka_unit_test(linears_of_one_input_must_agree),
+        cmocka_unit_test(groups_stay_whole),
         cmocka_unit_test(survives_failing_allocations),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
