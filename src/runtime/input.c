@@ -77,7 +77,9 @@ static icd_status read_text(icd_job *job, const char *path)
                                icd_model_get_config(job->checkpoint)->vocab, &tokenizer));
     const int32_t frame[] = {icd_tokenizer_id(tokenizer, "[CLS]"),
                              icd_tokenizer_id(tokenizer, "[SEP]")};
-    bool framed = !strcmp(icd_model_arch(job->checkpoint), "bert");
+    /* Bytes as tokens, a synthetic model's, have no [CLS]. */
+    bool framed = !strcmp(icd_model_arch(job->checkpoint), "bert") && frame[0] >= 0 &&
+                  frame[1] >= 0;
     ICD_TRY(icd_i_file_read(job->ctx, path, &text, &size));
     ICD_TRY(
         icd_tokenizer_encode(job->ctx, tokenizer, text, (int64_t)size, &token, &count));
