@@ -95,6 +95,11 @@ static void step_f32(const arm *a)
                   d->rows, d->scratch);
 }
 
+static int64_t scale_count(const icd_plan *plan, int64_t per)
+{
+    return icd_i_small_scales(plan, per, plan->blocks) * VECTOR;
+}
+
 /* One token, a matrix after the other, as the layers of a model. */
 static void step_decode(const arm *a)
 {
@@ -110,6 +115,7 @@ static void step_decode(const arm *a)
         icd_i_f32_run(kernels, &f32, d->xf, 1, 0, blocks, d->y, d->rows, d->scratch);
     } else if (small.w) {
         small.w += at * icd_i_small_bytes(a->plan, small.per);
+        if (small.per) small.scale += at * scale_count(a->plan, small.per);
         icd_i_small_run(kernels, &small, d->x, d->x_scale, 1, 0, blocks, d->y, d->rows,
                         d->scratch);
     } else {
@@ -268,8 +274,9 @@ static void add_f32(arm *a, const data *d, bool half, int32_t kernel, double liv
         icd_i_bf16_pack(a->plan, d->half, column, a->packed);
     else
         icd_i_f32_pack(a->plan, d->wf, column, a->packed);
-    a->f32 = (icd_f32_linear){a->plan, half ? NULL : a->packed, half ? a->packed : NULL,
-                              a->second, NULL, false};
+    a->f32 = (icd_f32_linear){
+        a->plan, half ? NULL : a->packed, half ? a->packed : NULL, a->second, NULL,
+        false};
     name_arm(a, half ? "bf16" : "f32", kernel);
     icd_i_free(ctx, column);
 }
@@ -404,6 +411,19 @@ static void bench_sparse(int64_t rows, int64_t cols, int64_t tokens)
     finish(&d, a, n);
 }
 
+/* The scales of 4-bit weights are read as the weights are: one copy with each. */
+static void copy_scales(arm *a)
+{
+    int64_t n = scale_count(a->plan, a->small.per);
+    float *one = a->third, *all = allocate(a->copies * n, sizeof *all);
+    for (int64_t i = 0; i < a->copies; i++)
+        memcpy(all + i * n, one, (size_t)n * sizeof *all);
+    icd_i_free(ctx, one);
+    a->third = all;
+    a->small.scale = all;
+    a->bytes += n * (int64_t)sizeof *all;
+}
+
 /* As many copies of an arm's weights as fill DECODE_BYTES. */
 static void add_copies(arm *a, const char *name, int64_t bytes)
 {
@@ -419,6 +439,7 @@ static void add_copies(arm *a, const char *name, int64_t bytes)
     if (a->f32.half) a->f32.half = a->packed;
     if (a->int8.w) a->int8.w = a->packed;
     if (a->small.w) a->small.w = a->packed;
+    if (a->small.w && a->small.per) copy_scales(a);
     snprintf(a->name, sizeof a->name, "%s", name);
 }
 
@@ -442,7 +463,7 @@ static void add_small(arm *a, const data *d, int64_t per, int peer)
     icd_i_small_list(a->plan, a->second);
     float *scale = d->w_scale;
     if (per) {
-        int64_t n = icd_i_small_scales(a->plan, per, a->plan->blocks) * VECTOR;
+        int64_t n = scale_count(a->plan, per);
         a->third = scale = allocate(n, sizeof *scale);
         for (int64_t i = 0; i < n; i++) scale[i] = 1;
     } else {

@@ -128,10 +128,6 @@ static inline int32_t missing(const part *p)
     return sum;
 }
 
-/* Ends a step before the next one begins: left free, GCC starts all of them together, for
-   which there are not enough registers. */
-#define IN_ORDER(v) __asm__ volatile("" : "+x"(v));
-
 /* One token by n vectors of 8 rows; `more`: acc holds the sums of earlier passes. What a
    sum starts from is added last, so that no product waits for it. */
 #define START(k) __m256i sum##k = _mm256_setzero_si256();
@@ -210,8 +206,14 @@ static void wide_rows(const uint8_t *a, int64_t slots, int64_t tokens,
 
 /* 64 rows by one token. Sums of integers have no order, so the list is read as four
    streams, each of whole lines one behind the other: memory answers a core that reads at
-   one place only with two thirds of its bandwidth. */
-enum { STREAMS = 4 };
+   one place only with half of its bandwidth. At its end a stream asks for the place where
+   the same one of the next row block, which lies behind this one, begins. */
+enum { STREAMS = 4, AHEAD = 8 };
+
+static inline void fetch_line(const int8_t *line)
+{
+    for (int k = 0; k < 4 * WIDE_ROWS; k += 64) _mm_prefetch(line + k, _MM_HINT_T0);
+}
 
 static void one_token(const part *p, const int8_t *w, int32_t vector, int32_t *acc)
 {
@@ -224,6 +226,8 @@ static void one_token(const part *p, const int8_t *w, int32_t vector, int32_t *a
         for (int64_t j = i; j < p->count; j += stream) {
             const uint8_t *x = p->pairs + PAIR * (p->live ? (int64_t)p->live[j] : j);
             const int8_t *line = w + line_bytes * (p->at ? (int64_t)p->at[j] : j);
+            if (i + AHEAD >= stream)
+                fetch_line(line + line_bytes * (AHEAD + p->count - stream));
             GROUP(8, x, line)
         }
     REPEAT_8(SAVE)
