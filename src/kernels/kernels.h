@@ -143,7 +143,7 @@ const icd_kernels *icd_i_kernels(icd_isa isa);
 /** Bytes of a staged row of `slots` activations, in whole lines of 64. */
 static inline int64_t icd_i_staged_bytes(int64_t slots)
 {
-    return (3 * slots + 4 + 63) / 64 * 64;
+    return (3 * slots + slots / 64 + 4 + 63) / 64 * 64;
 }
 
 /** Bytes of `groups` packed groups. */

@@ -223,7 +223,7 @@ static void int8_tiles_are_exact(void **state)
 {
     static int8_t a[TOKENS * LDA], w[GROUPS * MAX_VECTOR * 4];
     static int32_t found[TOKENS * MAX_VECTOR], expected[TOKENS * MAX_VECTOR];
-    static uint8_t staged[TOKENS * (12 * GROUPS + 64)];
+    static uint8_t staged[TOKENS * (16 * GROUPS + 128)];
     const icd_kernels *ref = icd_i_kernels(ICD_ISA_REF);
     int32_t comp[MAX_VECTOR];
     icd_rng rng;

@@ -105,7 +105,7 @@ static void long_int8_sums_are_exact(void **state)
     enum { LONG = 150, TOKENS = 5, V = 80, SLOTS = 4 * LONG };
     static int8_t a[TOKENS * SLOTS], w[SLOTS * V];
     static int32_t sum[2][TOKENS * V], list[LONG];
-    static uint8_t staged[TOKENS * (3 * SLOTS + 64)];
+    static uint8_t staged[TOKENS * (4 * SLOTS + 64)];
     icd_rng rng;
     (void)state;
     icd_i_rng_init(&rng, 23, 0);

@@ -54,8 +54,8 @@ static inline __m256i dot4(__m256i sum, __m256i magnitude, __m256i sign, __m256i
     return _mm256_add_epi32(sum, add_pairs(pairs));
 }
 
-/* Eight groups. */
-static inline void stage_eight(__m256i a, uint8_t *pairs, uint8_t *below)
+/* Eight groups; returns their sums of |a| over a < 0. */
+static inline __m256i stage_eight(__m256i a, uint8_t *pairs)
 {
     __m256i magnitude = _mm256_abs_epi8(a);
     __m256i sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), a);
@@ -64,78 +64,98 @@ static inline void stage_eight(__m256i a, uint8_t *pairs, uint8_t *below)
     __m256i negative = _mm256_and_si256(magnitude, sign);
     store(pairs, _mm256_permute2x128_si256(even, odd, 0x20));
     store(pairs + VECTOR_BYTES, _mm256_permute2x128_si256(even, odd, 0x31));
-    store(below, add_pairs(_mm256_maddubs_epi16(negative, _mm256_set1_epi8(1))));
+    return add_pairs(_mm256_maddubs_epi16(negative, _mm256_set1_epi8(1)));
 }
 
-/* Sums of each group become sums of all groups before it. */
-static void accumulate(uint8_t *below, int64_t groups)
+static inline int32_t add_lanes(__m256i v)
 {
-    int32_t sum = 0;
-    for (int64_t j = 0; j <= groups; j++) {
-        int32_t own = 0;
-        if (j < groups) memcpy(&own, below + 4 * j, sizeof own);
-        memcpy(below + 4 * j, &sum, sizeof sum);
-        sum += own;
-    }
+    __m128i sum =
+        _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
+    return _mm_cvtsi128_si32(sum) + _mm_extract_epi32(sum, 1);
 }
 
-/* The last groups go through copies. */
-static void stage_row(const int8_t *a, int64_t groups, uint8_t *out)
+/* At most PASS groups; returns the sum of `below`. The last groups go through copies. */
+static int32_t stage_pass(const int8_t *a, int64_t groups, uint8_t *pairs, uint8_t *below)
 {
-    uint8_t *below = out + PAIR * groups;
     int8_t last[VECTOR_BYTES] = {0};
-    uint8_t pairs[2 * VECTOR_BYTES], sums[VECTOR_BYTES];
-    int64_t j = 0;
-    for (; j + 8 <= groups; j += 8)
-        stage_eight(load(a + 4 * j), out + PAIR * j, below + 4 * j);
-    if (j < groups) {
-        memcpy(last, a + 4 * j, (size_t)(4 * (groups - j)));
-        stage_eight(load(last), pairs, sums);
-        memcpy(out + PAIR * j, pairs, (size_t)(PAIR * (groups - j)));
-        memcpy(below + 4 * j, sums, (size_t)(4 * (groups - j)));
+    uint8_t two[2 * VECTOR_BYTES], sums[VECTOR_BYTES];
+    __m256i total = _mm256_setzero_si256();
+    int64_t j = 0, rest = groups % 8;
+    for (; j + 8 <= groups; j += 8) {
+        __m256i own = stage_eight(load(a + 4 * j), pairs + PAIR * j);
+        store(below + 4 * j, own);
+        total = _mm256_add_epi32(total, own);
     }
-    accumulate(below, groups);
+    if (rest) {
+        memcpy(last, a + 4 * j, (size_t)(4 * rest));
+        __m256i own = stage_eight(load(last), two);
+        store(sums, own);
+        memcpy(pairs + PAIR * j, two, (size_t)(PAIR * rest));
+        memcpy(below + 4 * j, sums, (size_t)(4 * rest));
+        total = _mm256_add_epi32(total, own);
+    }
+    return add_lanes(total);
 }
 
 void icd_i_stage_rows_avx2(const int8_t *a, int64_t lda, int64_t tokens, int64_t slots,
                            uint8_t *out)
 {
-    for (int64_t t = 0; t < tokens; t++)
-        stage_row(a + t * lda, slots / 4, out + t * icd_i_staged_bytes(slots));
+    int64_t groups = slots / 4;
+    for (int64_t t = 0; t < tokens; t++, a += lda, out += icd_i_staged_bytes(slots)) {
+        uint8_t *below = out + PAIR * groups, *total = below + 4 * groups;
+        for (int64_t j = 0; j < groups; j += PASS, total += 4) {
+            int64_t n = groups - j < PASS ? groups - j : PASS;
+            int32_t sum = stage_pass(a + 4 * j, n, out + PAIR * j, below + 4 * j);
+            memcpy(total, &sum, sizeof sum);
+        }
+    }
 }
 
-/* One token's operands in a pass: its pairs, its sums below 0, and which groups. */
+/* One token's staged row of `groups`, and which `count` of them: a list, or, where `live`
+   is NULL, those from `first` on. */
 typedef struct part {
-    const uint8_t *pairs, *below;
+    const uint8_t *row;
+    int64_t groups, first, count;
     const int32_t *live, *at;
-    int64_t count;
 } part;
+
+static inline int32_t int32_at(const uint8_t *from, int64_t index)
+{
+    int32_t value;
+    memcpy(&value, from + 4 * index, sizeof value);
+    return value;
+}
 
 static inline int32_t below_of(const part *p, int64_t group)
 {
-    int32_t sum;
-    memcpy(&sum, p->below + 4 * group, sizeof sum);
-    return sum;
+    return int32_at(p->row + PAIR * p->groups, group);
 }
 
-/* What is missing in every sum of the part. */
+/* What is missing in the sums of groups without a list: whole passes at once. */
 static inline int32_t missing(const part *p)
 {
+    const uint8_t *total = p->row + (PAIR + 4) * p->groups;
+    int64_t end = p->first + p->count;
     int32_t sum = 0;
-    if (!p->live) return below_of(p, p->count) - below_of(p, 0);
-    for (int64_t j = 0; j < p->count; j++)
-        sum += below_of(p, p->live[j] + 1) - below_of(p, p->live[j]);
+    for (int64_t j = p->first; j < end;)
+        if (j % PASS == 0 && (j + PASS <= end || end == p->groups)) {
+            sum += int32_at(total, j / PASS);
+            j += PASS;
+        } else {
+            sum += below_of(p, j++);
+        }
     return sum;
 }
 
-/* One token by n vectors of 8 rows; `more`: acc holds the sums of earlier passes. What a
-   sum starts from is added last, so that no product waits for it. */
+/* One token by n vectors of 8 rows; `more`: acc holds the sums of earlier passes. What is
+   missing is added last, so that no product waits for it. */
 #define START(k) __m256i sum##k = _mm256_setzero_si256();
 #define STEP(k)                                                                          \
     sum##k = dot4(sum##k, magnitude, sign, load(line + 32 * k));                         \
     IN_ORDER(sum##k)
 #define SAVE(k)                                                                          \
-    sum##k = _mm256_add_epi32(sum##k, rest);                                             \
+    sum##k = _mm256_add_epi32(sum##k, _mm256_set1_epi32(rest));                          \
     if (more) sum##k = _mm256_add_epi32(sum##k, load(acc + 8 * k));                      \
     store(acc + 8 * k, sum##k);
 #define GROUP(n, x, line)                                                                \
@@ -148,17 +168,25 @@ static inline int32_t missing(const part *p)
                          int32_t *acc)                                                   \
     {                                                                                    \
         const int64_t line_bytes = 4 * (int64_t)vector;                                  \
-        const uint8_t *x = p->pairs;                                                     \
+        const uint8_t *x = p->row + PAIR * p->first;                                     \
         const int8_t *line = w;                                                          \
-        const __m256i rest = _mm256_set1_epi32(missing(p));                              \
-        REPEAT_##n(START) if (p->live || p->at) for (int64_t j = 0; j < p->count; j++)   \
+        int32_t rest = 0;                                                                \
+        REPEAT_##n(START) if (p->live || p->at)                                          \
         {                                                                                \
-            x = p->pairs + PAIR * (p->live ? (int64_t)p->live[j] : j);                   \
-            line = w + line_bytes * (p->at ? (int64_t)p->at[j] : j);                     \
-            GROUP(n, x, line)                                                            \
+            for (int64_t j = 0; j < p->count; j++) {                                     \
+                int64_t g = p->live ? (int64_t)p->live[j] : p->first + j;                \
+                line = w + line_bytes * (p->at ? (int64_t)p->at[j] : j);                 \
+                rest += below_of(p, g);                                                  \
+                GROUP(n, p->row + PAIR * g, line)                                        \
+            }                                                                            \
         }                                                                                \
-        else for (int64_t j = 0; j < p->count; j++, x += PAIR, line += line_bytes)       \
-            GROUP(n, x, line) REPEAT_##n(SAVE)                                           \
+        else                                                                             \
+        {                                                                                \
+            rest = missing(p);                                                           \
+            for (int64_t j = 0; j < p->count; j++, x += PAIR, line += line_bytes)        \
+                GROUP(n, x, line)                                                        \
+        }                                                                                \
+        REPEAT_##n(SAVE)                                                                 \
     }
 
 ROWS(8)
@@ -183,25 +211,24 @@ static void fetch(const uint8_t *pairs)
     for (int i = 0; i < PAIR * PASS; i += LINE) _mm_prefetch(pairs + i, _MM_HINT_T0);
 }
 
-static void wide_rows(const uint8_t *a, int64_t slots, int64_t tokens,
-                      const int32_t *live, const int32_t *at, int64_t count,
-                      const int8_t *w, int32_t vector, int32_t rows, int32_t *acc)
+/* The whole of a call, for `rows` rows; p is the first token's part. */
+static void wide_rows(const part *p, int64_t row, int64_t tokens, const int8_t *w,
+                      int32_t vector, int32_t rows, int32_t *acc)
 {
-    int64_t first = 0, row = icd_i_staged_bytes(slots);
+    int64_t first = 0;
     do {
-        int64_t skip = live ? 0 : first;
-        part p = {.live = live ? live + first : NULL,
-                  .at = at ? at + first : NULL,
-                  .count = count - first < PASS ? count - first : PASS};
-        const int8_t *lines = at ? w : w + 4 * (int64_t)vector * first;
-        for (int64_t t = 0; t < tokens; t++) {
-            p.pairs = a + t * row + PAIR * skip;
-            p.below = a + t * row + PAIR * (slots / 4) + 4 * skip;
-            if (!live) fetch(p.pairs + row);
-            rows_pass(&p, lines, vector, rows, first > 0, acc + t * vector);
+        part now = *p;
+        const int8_t *lines = p->at ? w : w + 4 * (int64_t)vector * first;
+        if (p->live) now.live += first;
+        if (p->at) now.at += first;
+        now.first = first;
+        now.count = p->count - first < PASS ? p->count - first : PASS;
+        for (int64_t t = 0; t < tokens; t++, now.row += row) {
+            fetch(now.row + row + PAIR * (p->live ? now.live[0] : first));
+            rows_pass(&now, lines, vector, rows, first > 0, acc + t * vector);
         }
-        first += p.count;
-    } while (first < count);
+        first += now.count;
+    } while (first < p->count);
 }
 
 /* 64 rows by one token. Sums of integers have no order, so the list is read as four
@@ -219,16 +246,17 @@ static void one_token(const part *p, const int8_t *w, int32_t vector, int32_t *a
 {
     const bool more = false;
     const int64_t line_bytes = 4 * (int64_t)vector;
-    const __m256i rest = _mm256_set1_epi32(missing(p));
     int64_t stream = (p->count + STREAMS - 1) / STREAMS;
+    int32_t rest = p->live ? 0 : missing(p);
     REPEAT_8(START)
     for (int64_t i = 0; i < stream; i++)
         for (int64_t j = i; j < p->count; j += stream) {
-            const uint8_t *x = p->pairs + PAIR * (p->live ? (int64_t)p->live[j] : j);
+            int64_t g = p->live ? (int64_t)p->live[j] : j;
             const int8_t *line = w + line_bytes * (p->at ? (int64_t)p->at[j] : j);
+            if (p->live) rest += below_of(p, g);
             if (i + AHEAD >= stream)
                 fetch_line(line + line_bytes * (AHEAD + p->count - stream));
-            GROUP(8, x, line)
+            GROUP(8, p->row + PAIR * g, line)
         }
     REPEAT_8(SAVE)
 }
@@ -238,14 +266,14 @@ void icd_i_tile_block_avx2(const uint8_t *a, int64_t slots, int64_t tokens,
                            const int8_t *w, const int32_t *comp, int32_t vector,
                            int32_t *acc)
 {
-    part p = {a, a + PAIR * (slots / 4), live, at, count};
+    part p = {a, slots / 4, 0, count, live, at};
     (void)comp;
     for (int32_t r = 0; r < vector; r += WIDE_ROWS) {
         int32_t rows = vector - r < WIDE_ROWS ? vector - r : WIDE_ROWS;
         if (tokens == 1 && rows == WIDE_ROWS)
             one_token(&p, w + 4 * r, vector, acc + r);
         else
-            wide_rows(a, slots, tokens, live, at, count, w + 4 * r, vector, rows,
+            wide_rows(&p, icd_i_staged_bytes(slots), tokens, w + 4 * r, vector, rows,
                       acc + r);
     }
 }
