@@ -1,6 +1,8 @@
 /* Mamba on the emulated device against the CPU engine. */
 #include "../runner/mamba.h"
+#include "core/small_float.h"
 #include "cuda/fake.h"
+#include "runner/cuda/gpu.h"
 
 static icd_ctx *ctx;
 
@@ -30,9 +32,17 @@ static icd_runner *runner_of(const icd_model *m, const icd_batch *b, int32_t dev
     return r;
 }
 
-static void compare(const icd_output *a, const icd_output *b, const icd_batch *batch)
+/* What was seen over the steps of a run. */
+typedef struct gaps {
+    double sum, worst, cosine;
+    int steps;
+} gaps;
+
+/* Largest difference over the largest value. */
+static void compare(const icd_output *a, const icd_output *b, const icd_batch *batch,
+                    gaps *g)
 {
-    double gap = 0, top = 0, worst = 1;
+    double gap = 0, top = 0;
     assert_int_equal(a->tokens, b->tokens);
     for (int64_t t = 0; t < a->tokens; t++) {
         if (batch && t % batch->seq >= batch->lengths[t / batch->seq]) continue;
@@ -42,11 +52,22 @@ static void compare(const icd_output *a, const icd_output *b, const icd_batch *b
             top = fmax(top, fabs((double)b->hidden[i]));
         }
         const float *x = a->hidden + t * a->width, *y = b->hidden + t * a->width;
-        worst = fmin(worst, cosine(x, y, a->width));
+        g->cosine = fmin(g->cosine, cosine(x, y, a->width));
     }
-    print_message("largest relative gap %.2g, least cosine %.5f\n", gap / top, worst);
-    assert_true(gap / top <= 1e-1); /* products of four values in bf16 */
-    assert_true(worst >= 0.99);
+    g->sum += gap / top;
+    g->worst = fmax(g->worst, gap / top);
+    g->steps++;
+}
+
+/* Operands of products are bf16, and these models make much of what that rounds off:
+ * docs/gpu.md has what each step contributes. */
+static void judge(const gaps *g)
+{
+    print_message("relative gap %.3f in the mean, %.3f at most; least cosine %.5f\n",
+                  g->sum / g->steps, g->worst, g->cosine);
+    assert_true(g->sum / g->steps <= 3e-2);
+    assert_true(g->worst <= 8e-2);
+    assert_true(g->cosine >= 0.995);
 }
 
 static void agrees(const mamba_shape *z, int64_t batch, int64_t seq, int32_t phase,
@@ -56,17 +77,19 @@ static void agrees(const mamba_shape *z, int64_t batch, int64_t seq, int32_t pha
     icd_batch b = mamba_batch(z, batch, seq, 7);
     icd_runner *gpu = runner_of(m, &b, ICD_RUN_CUDA, phase, vector),
                *cpu = runner_of(m, &b, ICD_RUN_CPU, phase, 64);
+    gaps g = {.cosine = 1};
     icd_output x, y;
     int32_t ids[4] = {1, 2, 3, 4};
     assert_ok(ctx, icd_runner_step(ctx, gpu, &b, &x));
     assert_ok(ctx, icd_runner_step(ctx, cpu, &b, &y));
-    compare(&x, &y, phase == ICD_PHASE_PREFILL ? &b : NULL);
+    compare(&x, &y, phase == ICD_PHASE_PREFILL ? &b : NULL, &g);
     for (int t = 0; t < 6; t++) {
         ids[0] = t;
         assert_ok(ctx, icd_runner_decode(ctx, gpu, ids, t % 3 != 0, &x));
         assert_ok(ctx, icd_runner_decode(ctx, cpu, ids, t % 3 != 0, &y));
-        compare(&x, &y, NULL);
+        compare(&x, &y, NULL, &g);
     }
+    judge(&g);
     icd_runner_free(ctx, gpu);
     icd_runner_free(ctx, cpu);
     small_batch_release(&b);
@@ -89,9 +112,93 @@ static void test_decode_phase(void **state)
     agrees(&MAMBA, 2, 9, ICD_PHASE_DECODE, 64);
 }
 
+enum { SCAN_SEQ = 37, SCAN_N = 70, SCAN_STATES = 5, SCAN_BC = 2 * SCAN_STATES };
+
+typedef struct scan_case {
+    uint16_t u[SCAN_SEQ * SCAN_N], z[SCAN_SEQ * SCAN_N], y[SCAN_SEQ * SCAN_N];
+    float dt[SCAN_SEQ * SCAN_N], bc[SCAN_SEQ * SCAN_BC], a[SCAN_N * SCAN_STATES];
+    float d[SCAN_N], from[SCAN_N * SCAN_STATES], to[SCAN_N * SCAN_STATES];
+} scan_case;
+
+static void fill_scan(scan_case *c)
+{
+    icd_rng rng;
+    icd_i_rng_init(&rng, 4, 2);
+    for (int i = 0; i < SCAN_SEQ * SCAN_N; i++) {
+        c->u[i] = icd_i_bf16_of((float)icd_i_rng_normal(&rng));
+        c->z[i] = icd_i_bf16_of((float)icd_i_rng_normal(&rng));
+        c->dt[i] = (float)icd_i_rng_normal(&rng) - 2;
+    }
+    for (int i = 0; i < SCAN_SEQ * SCAN_BC; i++) c->bc[i] = (float)icd_i_rng_normal(&rng);
+    for (int i = 0; i < SCAN_N * SCAN_STATES; i++) {
+        c->a[i] = -(float)exp(icd_i_rng_normal(&rng));
+        c->from[i] = (float)icd_i_rng_normal(&rng);
+    }
+    for (int i = 0; i < SCAN_N; i++) c->d[i] = (float)icd_i_rng_normal(&rng);
+}
+
+/* One channel in double precision: everything but the last rounding of y is exact. */
+static void check_channel(const scan_case *c, int n)
+{
+    double h[SCAN_STATES];
+    for (int s = 0; s < SCAN_STATES; s++) h[s] = (double)c->from[n * SCAN_STATES + s];
+    for (int t = 0; t < SCAN_SEQ; t++) {
+        double u = (double)icd_i_bf16_value(c->u[t * SCAN_N + n]),
+               z = (double)icd_i_bf16_value(c->z[t * SCAN_N + n]),
+               dt = log1p(exp((double)c->dt[t * SCAN_N + n])), y = (double)c->d[n] * u,
+               size = fabs(y);
+        const float *b = c->bc + t * SCAN_BC, *k = b + SCAN_STATES;
+        for (int s = 0; s < SCAN_STATES; s++) {
+            h[s] = exp(dt * (double)c->a[n * SCAN_STATES + s]) * h[s] +
+                   dt * u * (double)b[s];
+            y += h[s] * (double)k[s];
+            size += fabs(h[s] * (double)k[s]);
+        }
+        y *= z / (1 + exp(-z));
+        assert_near((double)icd_i_bf16_value(c->y[t * SCAN_N + n]), y,
+                    fabs(y) / 256 + 2e-6 * size * fabs(z));
+    }
+    for (int s = 0; s < SCAN_STATES; s++)
+        assert_near((double)c->to[n * SCAN_STATES + s], h[s], 2e-5 * (1 + fabs(h[s])));
+}
+
+static void test_scan(void **state)
+{
+    (void)state;
+    need_device();
+    static scan_case c;
+    icd_gpu gpu;
+    icd_runner_opts opts = small_opts(ICD_RUN_BF16);
+    on_device(&opts);
+    fill_scan(&c);
+    assert_ok(ctx, icd_i_gpu_open(ctx, &opts, 64, &gpu));
+    icd_gpu_scan p = {.ld_bc = SCAN_BC,
+                      .ldz = SCAN_N,
+                      .batch = 1,
+                      .seq = SCAN_SEQ,
+                      .n = SCAN_N,
+                      .states = SCAN_STATES};
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.u, sizeof c.u, "u", &p.u));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.z, sizeof c.z, "z", &p.z));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.y, sizeof c.y, "y", &p.y));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.dt, sizeof c.dt, "dt", &p.dt));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.bc, sizeof c.bc, "bc", &p.b));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.a, sizeof c.a, "a", &p.a));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.d, sizeof c.d, "d", &p.d));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.from, sizeof c.from, "from", &p.from));
+    assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.to, sizeof c.to, "to", &p.to));
+    p.c = icd_dptr_add(p.b, SCAN_STATES * 4);
+    assert_ok(ctx, icd_i_gpu_run(ctx, &gpu, ICD_RUN_SCAN, (SCAN_N + 31) / 32, 128, &p));
+    assert_ok(ctx, icd_device_download(ctx, gpu.device, c.y, p.y, sizeof c.y));
+    assert_ok(ctx, icd_device_download(ctx, gpu.device, c.to, p.to, sizeof c.to));
+    for (int n = 0; n < SCAN_N; n++) check_channel(&c, n);
+    icd_i_gpu_close(ctx, &gpu);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_scan),
         cmocka_unit_test(test_prefill_and_decode),
         cmocka_unit_test(test_decode_phase),
     };

@@ -117,7 +117,7 @@ ICD_INLINE void store(const icd_gpu_product &p, float v, int t, int r)
     if (t >= p.tokens || r >= p.rows) return;
     if (type != ICD_GPU_BF16) v *= p.a_scale[t] * p.w_scale[r];
     if (p.bias) v += p.bias[r];
-    p.y[t * p.ldy + (p.place ? p.place[r] : r)] = to_bf16(activate(v, p.act));
+    store_value(p, t * p.ldy + (p.place ? p.place[r] : r), activate(v, p.act));
 }
 
 ICD_INLINE float other_half(float v)

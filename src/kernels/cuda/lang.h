@@ -223,6 +223,24 @@ template <> struct product_of<ICD_GPU_FP8> {
     }
 };
 
+/* One value of a product, or two neighbours where they lie together. */
+ICD_INLINE void store_value(const icd_gpu_product &p, int64_t at, float v)
+{
+    if (p.wide)
+        ((float *)p.y)[at] = v;
+    else
+        ((uint16_t *)p.y)[at] = to_bf16(v);
+}
+ICD_INLINE void store_pair(const icd_gpu_product &p, int64_t at, float low, float high)
+{
+    if (p.wide) {
+        store_value(p, at, low);
+        store_value(p, at + 1, high);
+    } else {
+        *(uint32_t *)((uint16_t *)p.y + at) = pack_bf16(low, high);
+    }
+}
+
 /* Sums and maxima over a block of `threads` threads, the same for all of them; `room`:
  * 32 floats of shared memory. A fixed tree: the same bits every time. */
 ICD_INLINE float warp_sum(float v)

@@ -69,12 +69,12 @@ ICD_INLINE float scan_step(const icd_gpu_scan &p, const scan_view &v, int64_t ro
                            const float a[SHARE], float h[SHARE])
 {
     float u = from_bf16(p.u[row * p.n + v.channel]);
-    float dt = softplus(from_bf16(p.dt[row * p.n + v.channel])), y = 0;
+    float dt = softplus(p.dt[row * p.n + v.channel]), y = 0;
 #pragma unroll
     for (int j = 0; j < SHARE; j++) {
         int s = v.lane * SHARE + j;
         if (s >= p.states) continue;
-        float b = from_bf16(p.b[row * p.ld_bc + s]), c = from_bf16(p.c[row * p.ld_bc + s]);
+        float b = p.b[row * p.ld_bc + s], c = p.c[row * p.ld_bc + s];
         h[j] = fmaf(expf(dt * a[j]), h[j], dt * u * b);
         y = fmaf(h[j], c, y);
     }

@@ -99,11 +99,11 @@ typedef struct icd_gpu_product {
     ICD_DEV(const float) w_scale;    /**< int8, fp8: [rows] */
     ICD_DEV(const float) bias;       /**< [rows]; none: 0 */
     ICD_DEV(const int32_t) place;    /**< [rows] column of y; none: the row itself */
-    ICD_DEV(uint16_t) y;             /**< bf16 [tokens][ldy] */
+    ICD_DEV(void) y;                 /**< bf16, or f32 where `wide` [tokens][ldy] */
     ICD_DEV(uint32_t) partial;       /**< workspace: sums of cut tiles */
     ICD_DEV(uint32_t) tally;         /**< workspace: pieces done, 0 between launches */
     int64_t slots, ldy;              /**< channels; values */
-    int32_t tokens, rows, vector, act;
+    int32_t tokens, rows, vector, act, wide;
 } icd_gpu_product;
 
 /** What a product of another library still needs: y = act(sum * scales + bias). */
@@ -121,6 +121,7 @@ typedef struct icd_gpu_finish {
 /** What a row kernel makes of a row before it is staged. */
 enum {
     ICD_GPU_COPY,
+    ICD_GPU_COPY_WIDE,  /**< of rows in f32: x [tokens][ldy] */
     ICD_GPU_LAYER_NORM, /**< x = norm(x + y): the stream is replaced */
     ICD_GPU_RMS_NORM,   /**< x += y; the norm goes to the next product only */
     ICD_GPU_ROW_GELU,
@@ -256,10 +257,10 @@ typedef struct icd_gpu_conv {
 
 /** h = e^(dt a) h + dt u b, y = (h c + d u) silu(z), dt = softplus(dt). */
 typedef struct icd_gpu_scan {
-    ICD_DEV(const uint16_t) u;  /**< [batch * seq][n] */
-    ICD_DEV(const uint16_t) dt; /**< [batch * seq][n], bias added */
-    ICD_DEV(const uint16_t) b;  /**< [batch * seq][ld_bc] */
-    ICD_DEV(const uint16_t) c;
+    ICD_DEV(const uint16_t) u; /**< [batch * seq][n] */
+    ICD_DEV(const float) dt;   /**< [batch * seq][n], bias added */
+    ICD_DEV(const float) b;    /**< [batch * seq][ld_bc] */
+    ICD_DEV(const float) c;
     ICD_DEV(const uint16_t) z;      /**< [batch * seq][ldz]; none: no gate */
     ICD_DEV(uint16_t) y;            /**< [batch * seq][n] */
     ICD_DEV(const float) a;         /**< [n][states], <= 0 */

@@ -19,6 +19,7 @@ ICD_INLINE float read_value(const icd_gpu_rows &p, int64_t t, int i)
 {
     float v = p.y ? from_bf16(p.y[t * p.ldy + i]) : 0;
     switch (p.op) {
+        case ICD_GPU_COPY_WIDE: return p.x[t * p.ldy + i];
         case ICD_GPU_LAYER_NORM: return v + p.x[t * p.n + i];
         case ICD_GPU_RMS_NORM: return p.x[t * p.n + i] += v;
         case ICD_GPU_ROW_GELU: return gelu(v);

@@ -189,19 +189,18 @@ ICD_INLINE float finish(const icd_gpu_product &p, float v, int t, int r)
 
 /* Two neighbouring rows of one token. */
 template <int type>
-ICD_INLINE void store_pair(const icd_gpu_product &p, float v0, float v1, int t, int r)
+ICD_INLINE void store_rows(const icd_gpu_product &p, float v0, float v1, int t, int r)
 {
     if (t >= p.tokens || r >= p.rows) return;
-    uint16_t *y = p.y + t * p.ldy;
+    const int64_t row = t * p.ldy;
     bool both = r + 1 < p.rows;
     float low = finish<type>(p, v0, t, r), high = both ? finish<type>(p, v1, t, r + 1) : 0;
-    uint32_t pair = pack_bf16(low, high);
     if (!p.place && both && p.ldy % 2 == 0) {
-        *(uint32_t *)(y + r) = pair;
+        store_pair(p, row + r, low, high);
         return;
     }
-    y[p.place ? p.place[r] : r] = (uint16_t)pair;
-    if (both) y[p.place ? p.place[r + 1] : r + 1] = (uint16_t)(pair >> 16);
+    store_value(p, row + (p.place ? p.place[r] : r), low);
+    if (both) store_value(p, row + (p.place ? p.place[r + 1] : r + 1), high);
 }
 
 template <int type, int V, int BM, typename sum>
@@ -219,8 +218,8 @@ ICD_INLINE void store_item(const icd_gpu_product &p, const icd_gpu_item &item,
             for (int h = 0; h < 2; h++) {
                 const sum *v = c[n][m][h];
                 int t = t0 + m * 16, r = r0 + n * 16 + h * 8;
-                store_pair<type>(p, (float)v[0], (float)v[1], t, r);
-                store_pair<type>(p, (float)v[2], (float)v[3], t + 8, r);
+                store_rows<type>(p, (float)v[0], (float)v[1], t, r);
+                store_rows<type>(p, (float)v[2], (float)v[3], t + 8, r);
             }
 }
 

@@ -382,7 +382,7 @@ icd_status icd_i_gpu_fastest(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l)
 {
     icd_status status = ICD_OK;
     l->by = ICD_GPU_OURS;
-    if (!l->flat.at) return ICD_OK;
+    if (!l->flat.at || l->wide) return ICD_OK;
     icd_gpu_race race = race_of(l);
     /* a compressed matrix is each linear's own, so that it runs its own race */
     const icd_gpu_race *known =

@@ -128,6 +128,7 @@ typedef struct icd_gpu_linear {
     int64_t *block_ptr; /**< [blocks + 1] granules */
     icd_dptr order, d_block_ptr, live, w, w_scale, bias; /**< bias {0}: none */
     icd_dptr place; /**< [rows] column of y; {0}: the row itself */
+    bool wide;      /**< y in f32; by our kernel only. Set it before icd_i_gpu_prepare */
     int64_t width;  /**< values of a row of y, at least its rows */
     bool plain;     /**< the staged row is the row itself */
     int64_t tokens; /**< prepared for; 0: not yet */

@@ -40,7 +40,10 @@ icd_status icd_i_gpu_apply(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
                            icd_dptr x, int64_t ldx, int32_t op,
                            const icd_gpu_stage *stage, icd_dptr y)
 {
-    icd_gpu_rows pass = {.y = x,
+    const icd_dptr none = {0};
+    bool wide = op == ICD_GPU_COPY_WIDE;
+    icd_gpu_rows pass = {.y = wide ? none : x,
+                         .x = wide ? x : none,
                          .ldy = ldx,
                          .tokens = (int32_t)l->tokens,
                          .n = (int32_t)l->info->cols,

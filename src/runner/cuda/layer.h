@@ -21,8 +21,8 @@ icd_status icd_i_gpu_stage_new(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear 
 icd_status icd_i_gpu_rows_to(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_rows pass,
                              const icd_gpu_linear *next, const icd_gpu_stage *stage);
 
-/** y = x w^T + bias of rows of bf16 as they are, [tokens][ldx]: staged first, unless
- * the linear can read them where they lie. */
+/** y = x w^T + bias of rows of bf16 (op ICD_GPU_COPY_WIDE: f32) as they are,
+ * [tokens][ldx]: staged first, unless the linear can read them where they lie. */
 icd_status icd_i_gpu_apply(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
                            icd_dptr x, int64_t ldx, int32_t op,
                            const icd_gpu_stage *stage, icd_dptr y);

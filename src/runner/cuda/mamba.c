@@ -31,8 +31,10 @@ typedef struct mamba {
     layer *layer;
     icd_dptr embedding, norm;
     icd_dptr ids, lengths;
-    icd_dptr x, n;                       /* f32 stream; its last norm */
-    icd_dptr y, xz, u, p, dt, mixed;     /* bf16 */
+    icd_dptr x, n;            /* f32 stream; its last norm */
+    icd_dptr y, xz, u, mixed; /* bf16 */
+    icd_dptr p, dt; /* f32: what a step of time is made of, e^(dt a) and dt u b, is as
+                       exact as they are */
     icd_dptr conv[STATES], scan[STATES]; /* [layers][batch]... */
     icd_device_graph *graph[STATES];
     int64_t graph_batch[STATES];
@@ -184,8 +186,8 @@ static icd_status allocate(icd_ctx *ctx, icd_runner *r, mamba *m)
     } buffer[] = {{&m->ids, tokens * 4},           {&m->lengths, batch * 4},
                   {&m->x, tokens * c->hidden * 4}, {&m->n, tokens * c->hidden * 4},
                   {&m->y, tokens * c->hidden * 2}, {&m->xz, tokens * c->inner * 4},
-                  {&m->u, tokens * c->inner * 2},  {&m->p, tokens * wide(c) * 2},
-                  {&m->dt, tokens * c->inner * 2}, {&m->mixed, tokens * c->inner * 2}};
+                  {&m->u, tokens * c->inner * 2},  {&m->p, tokens * wide(c) * 4},
+                  {&m->dt, tokens * c->inner * 4}, {&m->mixed, tokens * c->inner * 2}};
     for (size_t i = 0; i < sizeof buffer / sizeof buffer[0]; i++)
         ICD_TRY(icd_device_alloc(ctx, m->gpu.device, buffer[i].bytes, "activations",
                                  buffer[i].at));
@@ -223,6 +225,8 @@ static icd_status mamba_start(icd_ctx *ctx, icd_runner *r)
                            &m->gpu));
     ICD_TRY(load_tensors(ctx, r, m));
     ICD_TRY(icd_i_gpu_linears_new(ctx, &m->gpu, r, r->layout, &m->linear));
+    for (int64_t i = 0; i < r->linears; i++)
+        m->linear[i].wide = i % PER_LAYER == X || i % PER_LAYER == DT;
     ICD_TRY(ICD_ALLOC(ctx, r->linears, &m->single));
     for (int64_t i = 0; i < r->linears; i++) m->single[i] = m->linear[i];
     ICD_TRY(allocate(ctx, r, m));
@@ -292,8 +296,8 @@ static icd_status scan(icd_ctx *ctx, icd_runner *r, const pass *p, int64_t n)
     int64_t at = n * scan_floats(r, c) * 4;
     icd_gpu_scan s = {.u = m->u,
                       .dt = m->dt,
-                      .b = icd_dptr_add(m->p, c->dt_rank * 2),
-                      .c = icd_dptr_add(m->p, (c->dt_rank + c->state) * 2),
+                      .b = icd_dptr_add(m->p, c->dt_rank * 4),
+                      .c = icd_dptr_add(m->p, (c->dt_rank + c->state) * 4),
                       .z = icd_dptr_add(m->xz, c->inner * 2),
                       .y = m->mixed,
                       .a = m->layer[n].a,
@@ -322,8 +326,8 @@ static icd_status mix(icd_ctx *ctx, icd_runner *r, const pass *p, int64_t n)
     ICD_TRY(convolve(ctx, r, p, n));
     ICD_TRY(icd_i_gpu_apply(ctx, &m->gpu, l + X, m->u, m->config->inner, ICD_GPU_COPY,
                             &m->stage, m->p));
-    ICD_TRY(icd_i_gpu_apply(ctx, &m->gpu, l + DT, m->p, wide(m->config), ICD_GPU_COPY,
-                            &m->stage, m->dt));
+    ICD_TRY(icd_i_gpu_apply(ctx, &m->gpu, l + DT, m->p, wide(m->config),
+                            ICD_GPU_COPY_WIDE, &m->stage, m->dt));
     ICD_TRY(scan(ctx, r, p, n));
     ICD_TRY(icd_i_gpu_apply(ctx, &m->gpu, l + OUT, m->mixed, m->config->inner,
                             ICD_GPU_COPY, &m->stage, m->y));

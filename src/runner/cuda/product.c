@@ -140,7 +140,8 @@ icd_status icd_i_gpu_product(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l
                          .tokens = (int32_t)l->tokens,
                          .rows = (int32_t)l->info->rows,
                          .vector = l->plan->vector,
-                         .act = l->act};
+                         .act = l->act,
+                         .wide = l->wide};
     return icd_i_gpu_run(ctx, gpu, l->run, l->grid, threads_of(l), &p);
 }
 
