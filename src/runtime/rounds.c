@@ -1,6 +1,7 @@
 #include "runtime/rounds.h"
 
 #include "base/file.h"
+#include "runtime/exec_arms.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -9,7 +10,8 @@
 bool icd_i_job_iterates(const icd_job *job)
 {
     return job->config->pipeline.iterations > 1 &&
-           job->config->pipeline.mode == ICD_MODE_ITERATIVE && !job->opts.dry_run;
+           job->config->pipeline.mode == ICD_MODE_ITERATIVE && !job->opts.dry_run &&
+           !icd_i_exec_wanted(job->config);
 }
 
 const char *icd_i_round_name(icd_job *job, const char *name)

@@ -4,10 +4,12 @@ import array
 import json
 import pathlib
 import random
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -252,6 +254,106 @@ class Measured(RoundsTest):
         self.assertLessEqual(arms["iterative"]["live"], arms["transform-aware"]["live"])
         checks = [check["what"] for check in metrics["exactness"]]
         self.assertIn("pi0 of transform-aware against the checkpoint, f32", checks)
+
+
+class Decided(RoundsTest):
+    """What the rounds come to when the clock says what this test makes it say."""
+    AWAY = 1.4  # arms that decide nothing
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.base = tempfile.TemporaryDirectory()
+        test = cls("run_once")
+        test.setUp()
+        test.run_once(pathlib.Path(cls.base.name))
+        test.tearDown()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.base.cleanup()
+
+    def run_once(self, into):
+        """Two rounds, the second in any case: a first measurement that is a clear gain."""
+        self.icd(*self.args("run", *TILES, "--override", "measure.meters=rapl", rounds=2))
+        if not (self.dir / "run/rounds/2").exists():
+            self.say("run", 1, {"iterative": .8})
+            self.stage("run", 8)
+            self.icd("resume", "run", "-q")
+        for name in ("run", "block.safetensors"):
+            source = self.dir / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, into / name)
+
+    def setUp(self):
+        super().setUp()
+        if any(pathlib.Path(self.base.name).iterdir()):
+            shutil.copytree(pathlib.Path(self.base.name) / "run", self.dir / "run")
+
+    def stage(self, out, stage):
+        path = self.dir / out / "state.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "stage": stage}))
+
+    def say(self, out, number, times):
+        """Rewrites the samples of a round: every arm takes its time, give or take 1 in 1000."""
+        path = self.dir / out / "rounds" / str(number) / "samples.csv"
+        lines = path.read_text().splitlines()
+        for k, line in enumerate(lines):
+            if not line[0].isdigit():
+                continue
+            block, arm, position, start, _, *rest = line.split(",")
+            time_ms = times.get(arm, 1 if arm.startswith("linear") else self.AWAY)
+            noise = random.Random(f"{arm}, block {block}").uniform(-.001, .001)
+            lines[k] = ",".join([block, arm, position, start, f"{time_ms * (1 + noise):.6f}", *rest])
+        path.unlink()
+        path.write_text("\n".join(lines) + "\n")
+
+    def come_to(self, first, second, more=()):
+        self.say("run", 1, first)
+        self.say("run", 2, second)
+        self.stage("run", 13)
+        self.icd("resume", "run", "-q", *more)
+        metrics = json.loads((self.dir / "run/metrics.json").read_text())
+        rounds = metrics["rounds"]
+        self.assert_published("run", rounds["shown"])
+        kept = {0: "perm_before.json", 1: "rounds/1/perm_after.json", 2: "rounds/2/perm_after.json"}[rounds["kept"]]
+        self.assertEqual((self.dir / "run/perm_active.json").read_bytes(), (self.dir / "run" / kept).read_bytes())
+        return metrics, rounds
+
+    def test_faster_is_kept(self):
+        metrics, rounds = self.come_to({"iterative": .8}, {"iterative": .7, "round 1": .8})
+        self.assertEqual((rounds["kept"], metrics["outcome"]), (2, "kept"))
+        self.assertIn("latency is better than in round 1", rounds["round"][1]["why"])
+        self.assertAlmostEqual(rounds["round"][1]["gain"]["change"], .7 / .8 - 1, delta=.002)
+        self.assertIn("pipeline.iterations, 2, is reached", rounds["stopped"])
+
+    def test_as_fast_with_less_loss_is_kept_and_ends(self):
+        metrics, rounds = self.come_to({"iterative": .8}, {"iterative": .8, "round 1": .8})
+        self.assertEqual((rounds["kept"], metrics["outcome"]), (2, "kept"))
+        self.assertIn("no metric is worse", rounds["round"][1]["why"])
+        self.assertIn("includes zero", rounds["stopped"])
+
+    def test_slower_returns_the_whole_model(self):
+        metrics, rounds = self.come_to({"iterative": .8}, {"iterative": .85, "round 1": .8})
+        self.assertEqual((rounds["kept"], metrics["outcome"]), (1, "kept"))
+        self.assertIn("latency is worse than in round 1", rounds["stopped"])
+        self.assertIn("ROLLBACK", metrics["state"])
+        self.assertNotIn("round 1", [arm["name"] for arm in metrics["arms"]])
+        self.assertAlmostEqual(metrics["comparisons"][0]["delta"], -.2, delta=.002)
+
+    def test_a_second_pi1_that_is_no_better_than_pi0(self):
+        metrics, rounds = self.come_to({"iterative": .8}, {"iterative": 1, "round 1": 1.1})
+        self.assertEqual((rounds["kept"], metrics["outcome"]), (1, "kept"))
+        self.assertIn("pi1 is not better than pi0", rounds["stopped"])
+
+    def test_a_failed_control_keeps_what_was(self):
+        _, rounds = self.come_to({"iterative": .8}, {"iterative": .7, "round 1": .8, "linear A/A": 1.05})
+        self.assertEqual(rounds["kept"], 1)
+        self.assertIn("A/A", rounds["stopped"])
+
+    def test_a_first_gain_that_includes_zero_is_the_end(self):
+        metrics, rounds = self.come_to({"iterative": 1}, {"iterative": .7, "round 1": .8})
+        self.assertEqual((rounds["kept"], len(rounds["round"]), metrics["outcome"]), (0, 1, "rolled_back"))
+        self.assertIn("includes zero", rounds["stopped"])
 
 
 class Resume(RoundsTest):

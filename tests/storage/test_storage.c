@@ -119,6 +119,50 @@ static void damaged_entry_is_ignored(void **state)
     assert_int_equal(icd_ctx_status(ctx), ICD_OK);
 }
 
+static void put(icd_rundir *dir, const char *folder, const char *name, const char *text)
+{
+    const char *path = NULL;
+    assert_ok(ctx, icd_i_rundir_folder_path(ctx, dir, folder, name, &path));
+    assert_ok(ctx, icd_i_file_write(ctx, path, text, strlen(text)));
+}
+
+static void assert_file(icd_rundir *dir, const char *name, const char *text)
+{
+    char *found = NULL;
+    size_t size = 0;
+    assert_ok(ctx,
+              icd_i_file_read(ctx, icd_i_rundir_path(ctx, dir, name), &found, &size));
+    assert_string_equal(found, text);
+    icd_i_free(ctx, found);
+}
+
+/* The files of a folder replace those of the same names at the top; the folder keeps
+   them, others stay, and a file that is written anew later is another one. */
+static void a_folder_is_shown_at_the_top(void **state)
+{
+    icd_rundir *dir = NULL;
+    (void)state;
+    assert_ok(ctx, icd_i_rundir_open(ctx, icd_test_path("shown"), &dir));
+    put(dir, ".", "mine", "stays");
+    put(dir, ".", "a.json", "old");
+    put(dir, "rounds/1", "a.json", "one");
+    put(dir, "rounds/1/model", "w", "weights one");
+    put(dir, "rounds/2", "a.json", "two");
+    for (int twice = 0; twice < 2; twice++) {
+        assert_ok(ctx, icd_i_rundir_publish(ctx, dir, "rounds/1"));
+        assert_file(dir, "a.json", "one");
+    }
+    assert_ok(ctx, icd_i_rundir_publish(ctx, dir, "rounds/2"));
+    assert_file(dir, "a.json", "two");
+    assert_file(dir, "model/w", "weights one");
+    assert_file(dir, "rounds/1/a.json", "one");
+    assert_file(dir, "mine", "stays");
+    put(dir, ".", "a.json", "anew");
+    assert_file(dir, "rounds/2/a.json", "two");
+    assert_fails(ctx, ICD_EIO, "rounds/3", icd_i_rundir_publish(ctx, dir, "rounds/3"));
+    icd_i_rundir_close(ctx, dir);
+}
+
 static icd_status open_and_save(icd_ctx *c, void *arg)
 {
     icd_rundir *dir = NULL;
@@ -143,6 +187,7 @@ int main(void)
         cmocka_unit_test(second_run_is_refused),
         cmocka_unit_test(cache_returns_what_was_put),
         cmocka_unit_test(damaged_entry_is_ignored),
+        cmocka_unit_test(a_folder_is_shown_at_the_top),
         cmocka_unit_test(survives_failing_allocations),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
