@@ -80,6 +80,8 @@ typedef struct icd_runner_opts {
     const char *cusparselt; /**< weights of which two of any four are live: library of
                                cuSPARSELt; NULL: libcusparseLt.so.0; "none": as dense */
     int32_t kind; /**< icd_runner_kind: read by the loop, not by icd_runner_new */
+    double threshold; /**< set from kernel.threshold: staged activations with |a| below it
+                         are zero; 0: as they are */
 } icd_runner_opts;
 
 extern const icd_option_table icd_runner_table;
@@ -167,6 +169,27 @@ struct icd_layout_entry;
  * where the kernel is yet to be measured (auto). */
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const struct icd_layout_entry *entry,
                                   int32_t vector, icd_linear_cost *out);
+
+/** What `kernel: auto` found for linear number `linear` (core/layout.h); kernel 0 where its
+ * entry named one. */
+struct icd_kernel_choice;
+void icd_runner_choice(const icd_runner *runner, int64_t linear,
+                       struct icd_kernel_choice *out);
+
+/** Shares of live granules (tile) or channels (gather) at which a kernel takes as long as
+ * dense: above it is slower. 0: never faster, 1: always, NaN: no such kernel. */
+typedef struct icd_break_even {
+    double tile, gather;
+} icd_break_even;
+
+/**
+ * Times the kernels on the shape, type and granule of an entry: dense, and two random
+ * masks for each of the others, with a line through them.
+ * @return ICD_OK | ICD_EUNSUPPORTED the runner is not on a CPU | ICD_ENOMEM
+ */
+icd_status icd_runner_break_even(icd_ctx *ctx, icd_runner *runner,
+                                 const struct icd_layout_entry *entry,
+                                 icd_break_even *out);
 
 /**
  * Sees the input of a linear during a step (f32, tokens x cols in the frame of the model,

@@ -69,6 +69,7 @@ icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout 
         icd_layout_entry *to = &copy->entry[i];
         to->kernel = from->kernel;
         to->granule = from->granule;
+        to->choice = from->choice;
         to->quant = from->quant;
         to->whole = from->whole;
         if (from->mask) ICD_TRY(copy_mask(ctx, from->mask, &to->mask));

@@ -105,5 +105,6 @@ void icd_i_section_layers(icd_page *page)
     icd_i_page_section(page, "layers", "Live granules per layer");
     live_chart(page, rows);
     live_table(page, rows);
+    icd_i_kernel_tables(page);
     icd_i_tile_maps(page);
 }

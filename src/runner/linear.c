@@ -5,6 +5,7 @@
 #include "kernels/linear_f32.h"
 #include "kernels/linear_small.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -317,21 +318,40 @@ static void stage_int8(icd_runner *r, const icd_loaded *next, const float *x, in
     }
 }
 
+/* Contextual sparsity: what is too small to count is an exact zero for the kernels. Only
+   the staged copy changes: a residual that x may be stays as it is. */
+static void cut_f32(float *staged, int64_t count, float threshold)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (fabsf(staged[i]) < threshold) staged[i] = 0;
+}
+
+static void cut_int8(int8_t *q, int64_t count, float scale, float threshold)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (fabsf((float)q[i] * scale) < threshold) q[i] = 0;
+}
+
 static void stage_rows(icd_runner *r, const icd_loaded *next, const icd_row_pass *p,
                        int64_t first, int64_t count, void *scratch)
 {
     const icd_plan *plan = next->plan;
-    const float *x = p->x + first * p->n;
+    const float *x = p->x + first * p->n, threshold = (float)r->opts.threshold;
     if (icd_i_linear_reads_f32(next)) {
+        float *staged = r->staged + first * plan->slots;
         r->k->pack_panel(x, p->n, count, next->ordered ? plan->old_of_new : NULL, p->n,
-                         plan->slots, r->staged + first * plan->slots);
+                         plan->slots, staged);
+        if (threshold > 0) cut_f32(staged, count * plan->slots, threshold);
         return;
     }
     if (next->wide)
         icd_i_wide_stage(r->k, next->wide, x, p->n, count,
                          r->staged + first * next->wide->plan->slots);
-    for (int64_t t = first; t < first + count; t++, x += p->n)
+    for (int64_t t = first; t < first + count; t++, x += p->n) {
         stage_int8(r, next, x, p->n, t, scratch);
+        if (threshold > 0)
+            cut_int8(r->q + t * plan->slots, plan->slots, r->q_scale[t], threshold);
+    }
 }
 
 static void rows_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)

@@ -1,7 +1,8 @@
 #include <icd/exec.h>
 #include <icd/runner.h>
 
-/* `vector` and `l2_pin` have no rows: they follow kernel.vector and layout.l2_pin. */
+/* `vector`, `threshold` and `l2_pin` have no rows: they follow kernel.vector,
+   kernel.threshold and layout.l2_pin. */
 static const icd_option ROW[] = {
     {"kind", offsetof(icd_runner_opts, kind), ICD_OPTION_ENUM, "auto", 0, 0, "auto|exec",
      NULL, "what executes the arms: the model's engine, or commands (runner.exec)"},

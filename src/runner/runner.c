@@ -88,6 +88,13 @@ icd_status icd_i_runner_tensor(icd_ctx *ctx, icd_runner *r, const char *name,
     return ICD_OK;
 }
 
+static icd_status check_threshold(icd_ctx *ctx, const icd_runner *r)
+{
+    if (r->opts.threshold == 0 || r->engine->device == ICD_RUN_CPU) return ICD_OK;
+    return icd_i_fail(ctx, ICD_EUNSUPPORTED, "kernel.threshold", NULL,
+                      "found %g, expected 0 on a GPU", r->opts.threshold);
+}
+
 static icd_status load_all(icd_ctx *ctx, icd_runner *r, const icd_layout *layout)
 {
     icd_status status = ICD_OK;
@@ -190,6 +197,7 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     r->k = icd_i_kernels(icd_i_cpu_best());
     /* our threads split the work; a BLAS's own would reorder sums */
     openblas_set_num_threads(1);
+    ICD_TRY(check_threshold(ctx, r));
     ICD_TRY(load_all(ctx, r, layout));
     ICD_TRY(check_layout(ctx, r, layout));
     if (r->linear) ICD_TRY(join_groups(ctx, r));
@@ -213,6 +221,7 @@ void icd_runner_free(icd_ctx *ctx, icd_runner *r)
     for (int64_t i = 0; i < r->owned_count; i++) icd_mem_free(ctx, r->owned[i]);
     icd_i_free(ctx, r->owned);
     icd_i_free(ctx, r->linear);
+    icd_i_free(ctx, r->choice);
     icd_i_free(ctx, r->list);
     icd_i_free(ctx, r->q);
     icd_i_free(ctx, r->q_scale);

@@ -91,6 +91,7 @@ struct icd_runner {
     icd_linear *list;
     icd_loaded *linear;
     int64_t linears;
+    icd_kernel_choice *choice; /**< [linears]; NULL: every entry named its kernel */
     int32_t workers;
     float **owned; /**< f32 copies of tensors that are stored in another type */
     int64_t owned_count, owned_capacity;

@@ -361,5 +361,6 @@ icd_status icd_i_arms_make(icd_job *job)
         if (status != ICD_OK) return status;
     }
     if (icd_i_exec_wanted(job->config)) return icd_i_exec_arms(job);
-    return add_previous(job);
+    icd_status status = icd_i_kernels_choose(job);
+    return status == ICD_OK ? add_previous(job) : status;
 }

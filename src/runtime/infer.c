@@ -55,6 +55,7 @@ static icd_status run_all(icd_job *job, outputs *all)
     icd_batch batch = icd_i_input_batch(&job->input, 0);
     int64_t batches = job->input.sequences / job->input.batch;
     opts.vector = job->config->kernel.vector;
+    opts.threshold = job->config->kernel.threshold;
     opts.phase = ICD_PHASE_PREFILL; /* the output has a row for every token */
     opts.l2_pin = job->config->layout.l2_pin;
     ICD_TRY(icd_i_packed_layout(job, &layout, &opts.dtype));

@@ -79,6 +79,7 @@ void icd_i_job_free(icd_job *job)
     for (int64_t i = 0; job->linear && i < job->linears; i++)
         release_linear(ctx, &job->linear[i]);
     icd_i_free(ctx, job->linear);
+    json_decref(job->break_even);
     icd_mem_free(ctx, (void *)list);
     icd_i_input_release(ctx, &job->input);
     icd_model_free(ctx, job->permuted);

@@ -77,6 +77,14 @@ typedef struct icd_job_check {
     bool ok;
 } icd_job_check;
 
+/** Contextual sparsity of linear on the batch that is timed. */
+typedef struct icd_job_contextual {
+    double exact; /**< share of the inputs of linears that are exactly zero */
+    double cut;   /**< share below kernel.threshold, those included */
+    double max_rel, cosine; /**< of the outputs, against threshold 0 */
+    bool there;
+} icd_job_contextual;
+
 typedef struct icd_job_stage_record {
     const char *stage;
     double seconds;
@@ -113,6 +121,8 @@ typedef struct icd_job {
     icd_put_away *previous; /**< the round before, as it was kept; NULL: none */
     icd_job_rounds *rounds; /**< what every round came to; NULL: none has begun */
 
+    json_t *break_even; /**< of the shapes that kernel: auto met; NULL: it was not used */
+
     bool kv; /**< K is applied: a cache is there, and it is read back */
     icd_transform_meta kv_meta; /**< K as applied to linear; type NULL: not wanted */
     icd_job_arm arm[ICD_ARMS_MAX];
@@ -128,6 +138,7 @@ typedef struct icd_job {
     icd_job_check check[ICD_CHECKS_MAX];
     int64_t checks;
     double cosine_vs_dense;
+    icd_job_contextual contextual;
     icd_job_stage_record record[ICD_STAGES_MAX];
     int64_t records;
     const char *reached[ICD_STAGES_MAX]; /**< states of SPEC section 1 */
@@ -216,6 +227,29 @@ icd_status icd_i_arm_runner(icd_job *job, const icd_model *model,
                             const icd_layout *layout, int32_t dtype, int32_t kv,
                             icd_kv_effect *effect, icd_transform_meta *meta,
                             icd_runner **out);
+
+/**
+ * Measures kernels where the layouts of arms say auto, writes the choices into them, and
+ * the break-even shares of every shape into the job. The A/A control takes linear's.
+ */
+icd_status icd_i_kernels_choose(icd_job *job);
+
+/** Takes the choices of arms.json: what the samples of an earlier process were taken
+ * with. */
+icd_status icd_i_kernels_load(icd_job *job, const char *path);
+
+/** A choice as in arms.json, {"kind", "granule"} and the times; new reference. */
+json_t *icd_i_kernel_json(const icd_layout_entry *entry);
+
+/** Kernels of a layout in words: "tile", "auto: 20 tile, 4 dense". */
+void icd_i_kernel_words(const icd_layout *layout, char *out, size_t size);
+
+/**
+ * Counts zeros among the inputs of linears, and compares the outputs under
+ * kernel.threshold with those of linear without it; cosine_vs_dense follows.
+ * @param dense, linear [in] hidden states of the checkpoint and of linear, threshold 0
+ */
+icd_status icd_i_contextual(icd_job *job, const float *dense, const float *linear);
 
 void icd_i_job_axis_release(icd_ctx *ctx, icd_job_axis *axis);
 

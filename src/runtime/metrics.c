@@ -61,17 +61,6 @@ static const char *outcome_name(icd_outcome outcome)
     return NAME[outcome];
 }
 
-static const char *kernel_name(int32_t kind)
-{
-    static const char *const NAME[] = {"auto", "dense", "gather", "tile"};
-    return NAME[kind & 3];
-}
-
-static const char *layout_kernel(const icd_layout *layout)
-{
-    return kernel_name(layout && layout->count ? layout->entry[0].kernel : 0);
-}
-
 /* Tokens that one step computes: in decoding, one for each sequence. */
 static int64_t step_tokens(const icd_job *job)
 {
@@ -113,14 +102,16 @@ static void add_readings(icd_job *job, const char *arm, json_t *row)
 
 static json_t *arm_row(icd_job *job, int64_t a)
 {
-    char cpu[128];
+    char cpu[128], kernel[96] = "command";
     icd_arm_cost cost;
     const icd_job_arm *arm = &job->arm[a];
+    if (!icd_i_exec_wanted(job->config))
+        icd_i_kernel_words(arm->layout, kernel, sizeof kernel);
     icd_i_cpu_model(cpu, sizeof cpu);
     if (icd_i_arm_cost(job, arm->layout, &cost) != ICD_OK) return NULL;
     json_t *row = json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I,s:I,s:I}", "name", arm->name, "role", arm->role,
-        "kernel", icd_i_exec_wanted(job->config) ? "command" : layout_kernel(arm->layout),
+        "kernel", kernel,
         "hw", cpu, "driver", "none", "seed", (json_int_t)job->config->solver.seed,
         "clock cap", "unlocked", "live", (json_int_t)cost.live, "all",
         (json_int_t)cost.all, "bytes", (json_int_t)cost.bytes);
@@ -183,7 +174,7 @@ static void linear_costs(icd_job *job, const char *linear, json_t *row)
 {
     static const char *const ARM[] = {"linear",    "iterative", "random",
                                       "frequency", "gather",    "dense"};
-    json_t *live = json_object(), *bytes = json_object();
+    json_t *live = json_object(), *bytes = json_object(), *choice = json_object();
     for (size_t i = 0; i < sizeof ARM / sizeof ARM[0]; i++) {
         const icd_job_arm *arm = icd_i_arm_find(job, ARM[i]);
         const icd_layout_entry *e = arm ? icd_i_layout_get(arm->layout, linear) : NULL;
@@ -195,9 +186,12 @@ static void linear_costs(icd_job *job, const char *linear, json_t *row)
         if (i < 4) json_object_set_new(row, "all", json_integer(cost.all));
         if (i < 4) json_object_set_new(row, "granule", json_integer(cost.granule));
         json_object_set_new(bytes, ARM[i], json_integer(cost.bytes));
+        if (e->choice.kernel) json_object_set_new(choice, ARM[i], icd_i_kernel_json(e));
     }
     json_object_set_new(row, "live", live);
     json_object_set_new(row, "bytes", bytes);
+    if (json_object_size(choice)) json_object_set(row, "kernels", choice);
+    json_decref(choice);
 }
 
 static json_t *linear_rows(icd_job *job)
@@ -432,6 +426,14 @@ static json_t *model_row(const icd_job *job)
                      hash, "parameters", (json_int_t)(m ? icd_model_parameters(m) : 0));
 }
 
+static json_t *contextual(const icd_job *job)
+{
+    const icd_job_contextual *c = &job->contextual;
+    return json_pack("{s:f,s:o,s:o,s:o,s:o}", "threshold", job->config->kernel.threshold,
+                     "zeros", real(c->exact), "below", real(c->cut), "max_rel",
+                     real(c->max_rel), "cosine", real(c->cosine));
+}
+
 static json_t *all(icd_job *job)
 {
     static const char *const AGAIN[] = {
@@ -455,6 +457,8 @@ static json_t *all(icd_job *job)
     json_object_set_new(root, "arms", arm_rows(job));
     json_object_set_new(root, "comparisons", comparison_rows(job));
     json_object_set_new(root, "linears", linear_rows(job));
+    if (job->contextual.there) json_object_set_new(root, "contextual", contextual(job));
+    if (job->break_even) json_object_set(root, "break_even", job->break_even);
     json_object_set_new(root, "axes", axis_rows(job));
     json_object_set_new(root, "gates", gate_rows(job));
     json_object_set_new(root, "evidence", evidence_rows(job));

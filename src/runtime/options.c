@@ -61,6 +61,11 @@ static const icd_option KERNEL[] = {
      "linear, for every arm"},
     {"vector", offsetof(icd_kernel_opts, vector), ICD_OPTION_INT, "64", 16, 128, NULL,
      "rows", "output rows of one tile"},
+    {"threshold", offsetof(icd_kernel_opts, threshold), ICD_OPTION_REAL, "0", 0, 1e9,
+     NULL, NULL,
+     "contextual sparsity: inputs of linears with |a| below it count as zero, so that "
+     "kernels skip their granules; its error is measured and reported. 0: exact zeros "
+     "only"},
 };
 
 static const icd_option TRACE[] = {

@@ -235,6 +235,7 @@ icd_status icd_i_stage_check(icd_job *job)
     icd_i_difference(dense, linear, tokens, width, &max_rel, &job->cosine_vs_dense);
     ICD_TRY(check_linear(job, linear, tokens, width));
     ICD_TRY(check_arms(job, dense, linear));
+    ICD_TRY(icd_i_contextual(job, dense, linear));
 done:
     icd_i_free(job->ctx, dense);
     icd_i_free(job->ctx, linear);

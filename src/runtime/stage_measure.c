@@ -43,9 +43,7 @@ static json_t *arm_json(const icd_job_arm *arm)
     model_folder(arm, folder);
     for (int64_t i = 0; arm->layout && i < arm->layout->count; i++) {
         const icd_layout_entry *e = &arm->layout->entry[i];
-        json_object_set_new(
-            kernels, e->linear,
-            json_pack("{s:i,s:i}", "kind", e->kernel, "granule", e->granule));
+        json_object_set_new(kernels, e->linear, icd_i_kernel_json(e));
         if (e->order && !json_object_get(orders, e->group))
             json_object_set_new(orders, e->group, order_json(e->order));
     }
@@ -64,7 +62,8 @@ static icd_status write_arms(icd_job *job)
         json_array_append_new(list, arm_json(&job->arm[i]));
     icd_status status =
         icd_i_exec_wanted(job->config) ? icd_i_exec_write(job, list) : ICD_OK;
-    json_t *root = json_pack("{s:s,s:o}", "version", "icd/1", "arms", list);
+    json_t *root = json_pack("{s:s,s:o,s:O*}", "version", "icd/1", "arms", list,
+                             "break_even", job->break_even);
     if (status == ICD_OK)
         status = root ? icd_i_json_write(job->ctx, root, path) : ICD_ENOMEM;
     json_decref(root);
@@ -230,6 +229,8 @@ icd_status icd_i_stage_measure_load(icd_job *job)
     const char *path = icd_i_round_path(job, "samples.csv");
     if (!path) return ICD_ENOMEM;
     icd_status status = icd_samples_read(job->ctx, path, &job->samples);
+    if (status == ICD_OK)
+        status = icd_i_kernels_load(job, icd_i_round_path(job, "arms.json"));
     for (int64_t i = 0; status == ICD_OK && i < job->arms; i++)
         if (icd_samples_find(job->samples, job->arm[i].name) < 0)
             status = icd_i_fail(job->ctx, ICD_EDATA, path, "measure again",

@@ -113,6 +113,7 @@ static icd_status open_runner(panel *p, const judged *m, icd_batch *capacity,
     int64_t rows = BATCH_TOKENS / p->examples.seq;
     opts.dtype = m->dtype;
     opts.vector = p->job->config->kernel.vector;
+    if (m->layout) opts.threshold = p->job->config->kernel.threshold;
     opts.l2_pin = p->job->config->layout.l2_pin;
     opts.phase = ICD_PHASE_PREFILL;
     *capacity = (icd_batch){.batch = rows > 0 ? rows : 1, .seq = p->examples.seq};

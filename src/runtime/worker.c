@@ -333,6 +333,7 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     const char *dtype = json_string_value(json_object_get(row, "dtype"));
     opts.dtype = icd_i_run_dtype_of(dtype);
     opts.vector = w->config->kernel.vector;
+    opts.threshold = w->config->kernel.threshold;
     opts.l2_pin = w->config->layout.l2_pin;
     ICD_TRY(model_of(w, row, &m));
     ICD_TRY(icd_i_worker_layout(w, row, &layout));

@@ -217,6 +217,66 @@ static void auto_takes_the_fastest(void **state)
     }
 }
 
+/* What was chosen can be read, and where kernels break even is a share. */
+static void choices_are_kept(void **state)
+{
+    (void)state;
+    sparse s = sparse_new(ctx, source, 16, .3, 8);
+    icd_runner_opts opts = small_opts(ICD_RUN_F32);
+    icd_runner *runner = NULL;
+    icd_break_even even;
+    icd_kernel_choice choice;
+    set_kernels(s.layout, ICD_KERNEL_AUTO, 4);
+    s.layout->entry[0].kernel = ICD_KERNEL_TILE;
+    assert_ok(ctx, icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &runner));
+    icd_runner_choice(runner, 0, &choice);
+    assert_int_equal(choice.kernel, ICD_KERNEL_AUTO);
+    for (int64_t i = 1; i < s.layout->count; i++) {
+        icd_runner_choice(runner, i, &choice);
+        double least = choice.kernel == ICD_KERNEL_DENSE  ? choice.dense_s
+                       : choice.kernel == ICD_KERNEL_TILE ? choice.tile_s
+                                                          : choice.gather_s;
+        assert_true(least > 0 && least <= choice.dense_s);
+        assert_true(choice.live > 0 && choice.live <= 1);
+    }
+    assert_ok(ctx, icd_runner_break_even(ctx, runner, &s.layout->entry[1], &even));
+    assert_true(even.tile >= 0 && even.tile <= 1);
+    assert_true(even.gather >= 0 && even.gather <= 1);
+    icd_runner_free(ctx, runner);
+    sparse_free(ctx, &s);
+}
+
+/* A threshold below every activation changes no bit, one above all leaves the biases; in
+   between the error grows. */
+static void small_activations_are_cut(void **state)
+{
+    static const double THRESHOLD[] = {0, 1e-30, .02, .3};
+    enum { THRESHOLDS = 4 };
+    (void)state;
+    for (int dtype = ICD_RUN_F32; dtype <= ICD_RUN_INT8; dtype++) {
+        sparse s = sparse_new(ctx, source, 16, .3, 8);
+        result exact = run_once(ctx, s.model, s.layout, dtype, &batch);
+        double found[THRESHOLDS];
+        for (int i = 0; i < THRESHOLDS; i++) {
+            icd_runner_opts opts = small_opts(dtype);
+            icd_runner *runner = NULL;
+            icd_output out;
+            opts.threshold = THRESHOLD[i];
+            assert_ok(ctx, icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &runner));
+            assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
+            found[i] = cosine(exact.hidden, out.hidden, out.tokens * out.width);
+            if (i < 2)
+                assert_memory_equal(exact.hidden, out.hidden,
+                                    (size_t)(out.tokens * out.width) * sizeof(float));
+            icd_runner_free(ctx, runner);
+        }
+        assert_true(found[3] < found[2] && found[2] < found[1]);
+        assert_true(found[2] > .99);
+        result_release(&exact);
+        sparse_free(ctx, &s);
+    }
+}
+
 static void auto_with_4_bits(void **state)
 {
     (void)state;
@@ -266,6 +326,8 @@ int main(void)
         cmocka_unit_test(what_has_no_kernel_is_refused),
         cmocka_unit_test(two_of_four_is_int8),
         cmocka_unit_test(auto_takes_the_fastest),
+        cmocka_unit_test(choices_are_kept),
+        cmocka_unit_test(small_activations_are_cut),
         cmocka_unit_test(auto_with_4_bits),
         cmocka_unit_test(failing_allocations_leave_nothing),
     };
