@@ -68,6 +68,13 @@ typedef enum icd_quant_activation {
     ICD_Q_STATIC   /**< by one scale from calibration, chosen by `activation_range` */
 } icd_quant_activation;
 
+/** Factors that move from the activations of a linear into its weights. */
+typedef enum icd_quant_smooth {
+    ICD_SMOOTH_OFF,
+    ICD_SMOOTH_ON,  /**< with smooth_alpha */
+    ICD_SMOOTH_AUTO /**< with the exponent that loses least, where any loses less */
+} icd_quant_smooth;
+
 /** Section `transform.quant`. */
 typedef struct icd_quant_opts {
     size_t size;
@@ -81,7 +88,9 @@ typedef struct icd_quant_opts {
                                  `outliers` 0: all of them */
     int32_t activation;       /**< icd_quant_activation */
     int32_t activation_range; /**< icd_quant_method of a static scale */
-    icd_strings exclude;      /**< shell patterns of linears that are left alone */
+    int32_t smooth;           /**< icd_quant_smooth */
+    double smooth_alpha; /**< factors are max|x|^alpha / max|w|^(1 - alpha), by channel */
+    icd_strings exclude; /**< shell patterns of linears that are left alone */
 } icd_quant_opts;
 
 typedef enum icd_kv_policy {

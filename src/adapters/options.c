@@ -51,6 +51,12 @@ static const icd_option QUANT[] = {
     {"activation_range", FIELD(icd_quant_opts, activation_range), ICD_OPTION_ENUM,
      "minmax", 0, 0, "minmax|kld|percentile", NULL,
      "static: which magnitude of the calibration rows becomes 127"},
+    {"smooth", FIELD(icd_quant_opts, smooth), ICD_OPTION_ENUM, "off", 0, 0, "off|on|auto",
+     NULL,
+     "int8, int4: move factors of channels from activations into weights, where what "
+     "produces them can take the inverse; auto: where that loses less"},
+    {"smooth_alpha", FIELD(icd_quant_opts, smooth_alpha), ICD_OPTION_REAL, "0.5", 0, 1,
+     NULL, NULL, "smooth on: factors are max|x|^alpha / max|w|^(1 - alpha)"},
     {"exclude", FIELD(icd_quant_opts, exclude), ICD_OPTION_LIST, NULL, 0, 0, NULL, NULL,
      "patterns of linears that are left alone, like layer.0.*"},
 };

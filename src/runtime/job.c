@@ -84,6 +84,7 @@ void icd_i_job_free(icd_job *job)
     icd_i_input_release(ctx, &job->input);
     icd_model_free(ctx, job->permuted);
     icd_model_free(ctx, job->checkpoint);
+    icd_model_free(ctx, job->unsmoothed);
     icd_i_rundir_close(ctx, job->dir);
 }
 

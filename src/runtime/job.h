@@ -35,6 +35,15 @@ typedef struct icd_job_axis {
     bool cached;
 } icd_job_axis;
 
+/** What moving factors out of a linear's input bought. */
+typedef struct icd_job_smooth {
+    bool tried, applied;
+    double alpha;           /**< of those that were applied */
+    icd_loss before, after; /**< of Q without and with the best factors tried */
+    char into[256];         /**< the tensor that took the inverse */
+    const char *reason;     /**< why there are none; NULL: there are */
+} icd_job_smooth;
+
 /** A linear with what calibration and the transforms found. */
 typedef struct icd_job_linear {
     const icd_linear *linear;
@@ -42,6 +51,7 @@ typedef struct icd_job_linear {
     float *x;     /**< [x_rows x cols] a sample of its input */
     int64_t x_rows, seen; /**< rows kept, tokens seen */
     icd_transform_meta s, q;
+    icd_job_smooth smooth;
     icd_quantized *quant;
 } icd_job_linear;
 
@@ -79,8 +89,8 @@ typedef struct icd_job_check {
 
 /** Contextual sparsity of linear on the batch that is timed. */
 typedef struct icd_job_contextual {
-    double exact; /**< share of the inputs of linears that are exactly zero */
-    double cut;   /**< share below kernel.threshold, those included */
+    double exact;           /**< share of the inputs of linears that are exactly zero */
+    double cut;             /**< share below kernel.threshold, those included */
     double max_rel, cosine; /**< of the outputs, against threshold 0 */
     bool there;
 } icd_job_contextual;
@@ -104,6 +114,7 @@ typedef struct icd_job {
     icd_run_state state;
 
     icd_model *checkpoint, *permuted, *transformed;
+    icd_model *unsmoothed; /**< what `checkpoint` views after icd_i_smooth; or NULL */
     bool fallback;
     icd_job_input input;
     icd_job_linear *linear;

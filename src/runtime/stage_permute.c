@@ -1,5 +1,5 @@
 /* graph and permute: W and pi0 of every true axis, applied to the model. */
-#include "runtime/job.h"
+#include "runtime/smooth.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -94,6 +94,7 @@ static icd_status apply(icd_job *job)
 {
     icd_status status = ICD_OK;
     make_tag(job);
+    ICD_TRY(icd_i_smooth(job));
     ICD_TRY(icd_perm_set_new(job->ctx, &job->before));
     ICD_TRY(icd_i_strdup(job->ctx, job->tag, &job->before->tag));
     for (int64_t i = 0; i < job->axes; i++)

@@ -13,6 +13,12 @@ static json_t *number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+static json_t *loss_json(const icd_loss *loss)
+{
+    return json_pack("{s:o,s:o,s:o}", "sqnr_db", number(loss->sqnr_db), "max_error",
+                     number(loss->max_error), "cosine", number(loss->cosine));
+}
+
 /* Q with outliers or static scales: what they are, and the loss without them. */
 static void add_refinements(json_t *json, const icd_transform_meta *m)
 {
@@ -20,10 +26,7 @@ static void add_refinements(json_t *json, const icd_transform_meta *m)
     json_object_set_new(json, "outliers", json_integer(m->outliers));
     json_object_set_new(json, "input_scale",
                         m->input_scale > 0 ? json_real(m->input_scale) : json_null());
-    json_object_set_new(json, "plain_loss",
-                        json_pack("{s:o,s:o,s:o}", "sqnr_db", number(m->plain.sqnr_db),
-                                  "max_error", number(m->plain.max_error), "cosine",
-                                  number(m->plain.cosine)));
+    json_object_set_new(json, "plain_loss", loss_json(&m->plain));
 }
 
 static json_t *meta_json(const icd_transform_meta *m)
@@ -39,11 +42,24 @@ static json_t *meta_json(const icd_transform_meta *m)
                 {"cosine", m->cosine}};
     for (size_t i = 0; i < sizeof LOSS / sizeof LOSS[0]; i++)
         json_object_set_new(loss, LOSS[i].name, number(LOSS[i].value));
-    json_t *json = json_pack("{s:s,s:b,s:s,s:f,s:i,s:b,s:s,s:i,s:o}", "type", m->type, "applied",
-                     (int)m->applied, "reason", m->reason, "rate", m->rate, "vector",
-                     m->vector, "delta_layout", (int)m->delta_layout, "rule", m->rule,
-                     "granule", m->granule, "loss", loss);
+    json_t *json =
+        json_pack("{s:s,s:b,s:s,s:f,s:i,s:b,s:s,s:i,s:o}", "type", m->type, "applied",
+                  (int)m->applied, "reason", m->reason, "rate", m->rate, "vector",
+                  m->vector, "delta_layout", (int)m->delta_layout, "rule", m->rule,
+                  "granule", m->granule, "loss", loss);
     add_refinements(json, m);
+    return json;
+}
+
+/* What moving factors from activations into weights bought. */
+static json_t *smooth_json(const icd_job_smooth *s)
+{
+    json_t *json = json_pack("{s:b,s:o}", "applied", (int)s->applied, "alpha",
+                             s->applied ? json_real(s->alpha) : json_null());
+    if (s->reason) json_object_set_new(json, "reason", json_string(s->reason));
+    if (*s->into) json_object_set_new(json, "into", json_string(s->into));
+    if (*s->into) json_object_set_new(json, "before", loss_json(&s->before));
+    if (*s->into) json_object_set_new(json, "after", loss_json(&s->after));
     return json;
 }
 
@@ -58,11 +74,13 @@ static json_t *linear_json(const icd_job_linear *l)
     if (l->s.applied && l->s.unit > 1)
         json_array_append_new(constraints,
                               json_sprintf("columns stay in groups of %d", l->s.unit));
-    return json_pack("{s:s,s:o,s:o,s:b,s:o,s:o,s:i}", "linear", l->linear->name,
-                     "sparsity", meta_json(&l->s), "quant", meta_json(&l->q),
-                     "delta_layout", (int)(l->s.delta_layout || l->q.delta_layout),
-                     "triggers", triggers, "constraints", constraints, "granule",
-                     l->q.granule);
+    json_t *json =
+        json_pack("{s:s,s:o,s:o,s:b,s:o,s:o,s:i}", "linear", l->linear->name, "sparsity",
+                  meta_json(&l->s), "quant", meta_json(&l->q), "delta_layout",
+                  (int)(l->s.delta_layout || l->q.delta_layout), "triggers", triggers,
+                  "constraints", constraints, "granule", l->q.granule);
+    if (l->smooth.tried) json_object_set_new(json, "smooth", smooth_json(&l->smooth));
+    return json;
 }
 
 icd_status icd_i_transform_meta_write(icd_job *job, const char *path)

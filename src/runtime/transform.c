@@ -1,4 +1,5 @@
 /* icd transform: S and Q alone. */
+#include "runtime/smooth.h"
 #include "runtime/subject.h"
 #include "runtime/variant.h"
 
@@ -43,6 +44,7 @@ static icd_status open_job(icd_job *job, icd_config *config, const char *model,
     job->config = config;
     ICD_TRY(icd_i_job_open_weights(job));
     ICD_TRY(calibrate(job, config));
+    ICD_TRY(icd_i_smooth(job));
     /* nothing is permuted here */
     ICD_TRY(icd_model_replace(job->ctx, job->checkpoint, NULL, 0, &job->permuted));
 done:
