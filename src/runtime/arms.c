@@ -335,8 +335,19 @@ static icd_status add_previous(icd_job *job)
             arm->dtype = p->arm[i].dtype;
             arm->kv = p->arm[i].kv;
         }
-    job->arms++;
-    return icd_i_layout_copy(job->ctx, icd_i_put_away_layout(p), &arm->layout);
+    icd_status status =
+        icd_i_layout_copy(job->ctx, icd_i_put_away_layout(p), &arm->layout);
+    job->arms += status == ICD_OK;
+    return status;
+}
+
+/* An arm without a layout is none: nobody after this may meet it. */
+static icd_status drop_arm(icd_job *job, icd_status status)
+{
+    icd_job_arm *arm = &job->arm[--job->arms];
+    icd_i_layout_free(job->ctx, arm->layout);
+    icd_i_variant_free(arm->variant);
+    return status;
 }
 
 icd_status icd_i_arms_make(icd_job *job)
@@ -358,7 +369,7 @@ icd_status icd_i_arms_make(icd_job *job)
         icd_status status = SPEC[i].model == MODEL_LOOP
                                 ? make_layout(job, &SPEC[i], &arm->layout)
                                 : make_variant(job, &SPEC[i], arm);
-        if (status != ICD_OK) return status;
+        if (status != ICD_OK) return drop_arm(job, status);
     }
     if (icd_i_exec_wanted(job->config)) return icd_i_exec_arms(job);
     icd_status status = icd_i_kernels_choose(job);
