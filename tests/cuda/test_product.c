@@ -289,12 +289,44 @@ static void test_refusals(void **state)
     icd_model_free(ctx, m);
 }
 
+/* What a layout brings and no kernel here multiplies. */
+static void test_foreign_weights(void **state)
+{
+    (void)state;
+    need_device();
+    icd_model *source = small_bert(ctx, &SMALL, 8);
+    icd_batch batch = small_batch(&SMALL, 1, 4, 2);
+    sparse s = sparse_new(ctx, source, 64, .5, 9);
+    icd_runner_opts opts = small_opts(ICD_RUN_INT8);
+    icd_runner *r = NULL;
+    on_device(&opts);
+    opts.vector = 64;
+    s.quant[0]->input_scale = .5F;
+    assert_fails(ctx, ICD_EUNSUPPORTED, "a fixed scale of its input",
+                 icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &r));
+    s.quant[0]->input_scale = 0;
+    opts.dtype = ICD_RUN_FP8;
+    assert_fails(ctx, ICD_EUNSUPPORTED, "found weights in int8",
+                 icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &r));
+    opts.device = ICD_RUN_CPU;
+    assert_fails(ctx, ICD_EUNSUPPORTED, "found fp8, which no kernel of a CPU multiplies",
+                 icd_runner_new(ctx, s.model, NULL, &batch, &opts, &r));
+    assert_null(r);
+    sparse_free(ctx, &s);
+    small_batch_release(&batch);
+    icd_model_free(ctx, source);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_int8), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_fp8),  cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_move), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_int8),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_move),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_foreign_weights),
     };
     return run_on_device(tests, set_up, tear_down);
 }

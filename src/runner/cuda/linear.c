@@ -75,8 +75,13 @@ static icd_status choose_type(icd_ctx *ctx, const icd_runner *r,
     *out = run == ICD_RUN_INT8  ? ICD_GPU_INT8
            : run == ICD_RUN_FP8 ? ICD_GPU_FP8
                                 : ICD_GPU_BF16;
-    if (!q || *out == ICD_GPU_BF16 || (q->dtype == wanted && q->group == 0))
-        return ICD_OK;
+    if (!q || *out == ICD_GPU_BF16) return ICD_OK;
+    if (q->outliers || q->input_scale > 0)
+        return icd_i_fail(ctx, ICD_EUNSUPPORTED, e->linear, "set runner.device to cpu",
+                          "found %s, a GPU scales every token by itself and multiplies "
+                          "all columns in one type",
+                          q->outliers ? "outlier columns" : "a fixed scale of its input");
+    if (q->dtype == wanted && q->group == 0) return ICD_OK;
     return icd_i_fail(ctx, ICD_EUNSUPPORTED, e->linear, "set runner.device to cpu",
                       "found weights in %s with %s, a GPU runs %s with one scale a row",
                       icd_weight_dtype_name(q->dtype),
