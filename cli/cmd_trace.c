@@ -15,7 +15,7 @@ static const cli_flag *flags(void)
         {"--source", 0, "NAME",
          "activations (default), or masks: what pruning left in blocks of rows", NULL,
          &arg.source, NULL},
-        {"--axes", 0, "LIST", "auto, all, or patterns like layer.*.heads,residual",
+        {"--axes", 0, "LIST", "auto, all, or patterns like layer.*.heads,layer.*.kv",
          "trace.axes", NULL, NULL},
         {"--tokens", 0, "N", "tokens traced at most", "model.calibration_tokens", NULL,
          NULL},

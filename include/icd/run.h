@@ -203,7 +203,8 @@ typedef struct icd_trace_result {
 
 /**
  * Records access sets of the axes that section `trace` selects as
- * DIR/axes/AXIS/trace.icdt, from the activations of a run on real input.
+ * DIR/axes/AXIS/trace.icdt, from the activations of a run on real input; of decoders also
+ * the tokens that queries attend to (axes layer.L.kv, index sequence * seq + position).
  */
 icd_status icd_trace_model(icd_ctx *ctx, const struct icd_config *config,
                            const char *model, const char *input, const char *dir,

@@ -187,8 +187,9 @@ const char *icd_i_round_path(icd_job *job, const char *name);
 icd_status icd_i_stage_open(icd_job *job);
 icd_status icd_i_stage_trace(icd_job *job);
 icd_status icd_i_stage_trace_load(icd_job *job);
-/** The part of stage trace that runs the model and writes the traces. */
-icd_status icd_i_trace_record(icd_job *job, icd_trace_result *result);
+/** The part of stage trace that runs the model and writes the traces.
+ * @param kv [in] also where queries look (taps.h) */
+icd_status icd_i_trace_record(icd_job *job, bool kv, icd_trace_result *result);
 /** The part that runs the model and keeps what the adapters need to know of activations.
  */
 icd_status icd_i_calibrate(icd_job *job);

@@ -15,6 +15,7 @@ enum { SAMPLE_ROWS = 96 }; /* rows of activations kept per linear for the measur
 typedef struct tracer {
     icd_job *job;
     icd_taps *taps;
+    int64_t first;    /* sequence of the step's first row */
     int64_t stride;   /* every stride-th token is kept as a sample */
     double recording; /* seconds spent in the observers */
 } tracer;
@@ -66,6 +67,33 @@ static icd_status observe_output(icd_ctx *ctx, void *user, const icd_linear *lin
     return status;
 }
 
+static icd_status attend(icd_ctx *ctx, void *user, const icd_attention *seen)
+{
+    tracer *t = user;
+    double began = icd_i_now();
+    icd_status status = icd_i_taps_attention(t->taps, seen, t->first);
+    (void)ctx;
+    t->recording += icd_i_now() - began;
+    return status;
+}
+
+/* Adding up attention is the engine's work, which no observer sees: what the traced steps
+   took beside the observers, beyond a step without any of it. */
+static icd_status add_attention_time(tracer *t, icd_runner *runner, int64_t batches,
+                                     double traced)
+{
+    icd_output out;
+    icd_batch batch = icd_i_input_batch(&t->job->input, 0);
+    icd_runner_observe(runner, NULL, NULL);
+    icd_runner_observe_outputs(runner, NULL, NULL);
+    icd_runner_attention_stop(t->job->ctx, runner);
+    double began = icd_i_now();
+    icd_status status = icd_runner_step(t->job->ctx, runner, &batch, &out);
+    double plain = (icd_i_now() - began) * (double)batches;
+    if (traced - t->recording > plain) t->recording = traced - plain;
+    return status;
+}
+
 static icd_status allocate(icd_job *job)
 {
     icd_status status = ICD_OK;
@@ -86,20 +114,26 @@ static icd_status run_input(tracer *t)
     icd_runner_opts opts = job->config->runner;
     icd_batch batch = icd_i_input_batch(&job->input, 0);
     int64_t batches = job->input.sequences / job->input.batch;
-    double began = icd_i_now();
+    bool kv = t->taps && icd_i_taps_kv(t->taps);
+    double began = icd_i_now(), steps = 0;
     opts.dtype = ICD_RUN_F32;
     opts.phase = ICD_PHASE_PREFILL; /* all tokens are seen once */
     ICD_TRY(icd_runner_new(job->ctx, job->checkpoint, NULL, &batch, &opts, &runner));
     icd_runner_observe(runner, observe, t);
     if (t->taps) icd_runner_observe_outputs(runner, observe_output, t);
+    if (kv) ICD_TRY(icd_runner_attention(job->ctx, runner, attend, t));
+    steps = icd_i_now();
     for (int64_t b = 0; b < batches; b++) {
         icd_output out;
         icd_i_progress(job->ctx, "trace", b, batches);
+        t->first = b * batch.batch;
         batch = icd_i_input_batch(&job->input, b);
         ICD_TRY(icd_runner_step(job->ctx, runner, &batch, &out));
         ICD_TRY(icd_i_check_cancel(job->ctx));
     }
     icd_i_progress(job->ctx, "trace", batches, batches);
+    steps = icd_i_now() - steps;
+    if (kv) ICD_TRY(add_attention_time(t, runner, batches, steps));
     job->trace_overhead = t->recording / (icd_i_now() - began);
 done:
     icd_runner_free(job->ctx, runner);
@@ -227,13 +261,15 @@ icd_status icd_i_calibrate(icd_job *job)
     return status == ICD_OK ? run_input(&t) : status;
 }
 
-icd_status icd_i_trace_record(icd_job *job, icd_trace_result *result)
+icd_status icd_i_trace_record(icd_job *job, bool kv, icd_trace_result *result)
 {
     icd_status status = ICD_OK;
     tracer t = {.job = job, .stride = stride_of(job)};
     ICD_TRY(allocate(job));
     ICD_TRY(icd_i_taps_new(job, job->config->trace.axes, &t.taps));
-    status = run_input(&t);
+    if (kv) status = icd_i_taps_add_kv(t.taps, job->config->trace.axes);
+    if (status == ICD_OK) status = icd_i_taps_check(t.taps, job->config->trace.axes);
+    if (status == ICD_OK) status = run_input(&t);
     count(job, t.taps, result);
     return icd_i_taps_close(t.taps, status);
 done:
@@ -243,7 +279,7 @@ done:
 icd_status icd_i_stage_trace(icd_job *job)
 {
     icd_trace_result result;
-    icd_status status = icd_i_trace_record(job, &result);
+    icd_status status = icd_i_trace_record(job, false, &result);
     if (status == ICD_OK) status = write_calibration(job);
     return status == ICD_OK ? read_axes(job) : status;
 }

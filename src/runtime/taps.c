@@ -4,6 +4,7 @@
 
 #include <fnmatch.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,10 @@ typedef struct tap {
 
 struct icd_taps {
     icd_job *job;
+    icd_axis *kv; /* [layers] the tokens of a layer's cache; n 0: not traced */
+    char (*kv_name)[32];
+    int64_t *kv_sink; /* [layers] */
+    int64_t layers;
     sink *sink;
     int64_t sinks, sink_capacity;
     tap *tap;
@@ -56,21 +61,27 @@ static bool is_own_input(const icd_job *job, const icd_axis *axis)
     return false;
 }
 
-bool icd_i_axis_selected(const icd_job *job, const char *select, const icd_axis *axis)
+/* One of the patterns of a list, or "all". */
+static bool matches(const char *select, const char *name)
 {
     char pattern[128];
-    if (!strcmp(select, "auto")) return is_own_input(job, axis);
     if (!strcmp(select, "all")) return true;
     for (const char *at = select; *at;) {
         size_t n = strcspn(at, ",");
         if (n < sizeof pattern) {
             memcpy(pattern, at, n);
             pattern[n] = 0;
-            if (fnmatch(pattern, axis->name, 0) == 0) return true;
+            if (fnmatch(pattern, name, 0) == 0) return true;
         }
         at += n + (at[n] == ',');
     }
     return false;
+}
+
+bool icd_i_axis_selected(const icd_job *job, const char *select, const icd_axis *axis)
+{
+    return !strcmp(select, "auto") ? is_own_input(job, axis)
+                                   : matches(select, axis->name);
 }
 
 /* ||w_c|| of the columns from `offset` on. */
@@ -179,16 +190,67 @@ static icd_status open_all(icd_taps *t, const char *select)
         if (axis->n > widest) widest = axis->n;
         ICD_TRY(open_axis(t, axis));
     }
+    if (job->input.seq > widest) widest = job->input.seq;
     ICD_TRY(ICD_ALLOC(job->ctx, widest, &t->mass));
     ICD_TRY(ICD_ALLOC(job->ctx, widest, &t->index));
     ICD_TRY(ICD_ALLOC(job->ctx, widest, &t->key));
-    if (t->sinks == 0)
-        status = icd_i_fail(job->ctx, ICD_EINVAL, "trace.axes", "`icd axes` lists them",
-                            "found '%.100s', expected something that names an axis which "
-                            "a linear reads or writes",
-                            select);
 done:
     return status;
+}
+
+icd_status icd_i_taps_check(icd_taps *t, const char *select)
+{
+    if (t->sinks > 0) return ICD_OK;
+    return icd_i_fail(t->job->ctx, ICD_EINVAL, "trace.axes", "`icd axes` lists them",
+                      "found '%.100s', expected something that names an axis which a "
+                      "linear reads or writes",
+                      select);
+}
+
+static icd_status open_kv(icd_taps *t, int64_t layer)
+{
+    icd_status status = ICD_OK;
+    const char *path = NULL;
+    icd_axis *axis = &t->kv[layer];
+    const icd_job_input *in = &t->job->input;
+    icd_ctx *ctx = t->job->ctx;
+    axis->n = in->sequences * in->seq;
+    ICD_TRY(icd_i_grow(ctx, (void **)&t->sink, &t->sink_capacity, t->sinks + 1,
+                       sizeof *t->sink));
+    t->kv_sink[layer] = t->sinks;
+    t->sink[t->sinks++] = (sink){
+        .axis = axis, .stride = 1 + (in->tokens - 1) / t->job->config->trace.events};
+    ICD_TRY(icd_i_rundir_axis_path(ctx, t->job->dir, axis->name, "trace.icdt", &path));
+    ICD_TRY(icd_trace_writer_open(ctx, path, axis->name, axis->n,
+                                  &t->sink[t->sinks - 1].writer));
+done:
+    return status;
+}
+
+icd_status icd_i_taps_add_kv(icd_taps *t, const char *select)
+{
+    icd_status status = ICD_OK;
+    icd_ctx *ctx = t->job->ctx;
+    if (strcmp(icd_model_arch(t->job->checkpoint), "decoder") != 0) return ICD_OK;
+    t->layers = icd_model_get_config(t->job->checkpoint)->layers;
+    ICD_TRY(ICD_ALLOC(ctx, t->layers, &t->kv));
+    ICD_TRY(ICD_ALLOC(ctx, t->layers, &t->kv_name));
+    ICD_TRY(ICD_ALLOC(ctx, t->layers, &t->kv_sink));
+    for (int64_t l = 0; l < t->layers; l++) {
+        snprintf(t->kv_name[l], sizeof t->kv_name[l], "layer.%lld.kv", (long long)l);
+        t->kv[l].name = t->kv_name[l];
+        if (!strcmp(select, "auto") || matches(select, t->kv_name[l]))
+            ICD_TRY(open_kv(t, l));
+    }
+done:
+    return status;
+}
+
+bool icd_i_taps_kv(const icd_taps *t)
+{
+    for (int64_t l = 0; l < t->layers; l++)
+        if (t->kv[l].n > 0) return true;
+    return false;
 }
 
 icd_status icd_i_taps_new(icd_job *job, const char *select, icd_taps **out)
@@ -306,6 +368,22 @@ icd_status icd_i_taps_record(icd_taps *t, int64_t linear, bool output, const flo
     return status;
 }
 
+icd_status icd_i_taps_attention(icd_taps *t, const icd_attention *seen, int64_t first)
+{
+    const icd_job_input *in = &t->job->input;
+    if (t->kv[seen->layer].n == 0) return ICD_OK;
+    sink *s = &t->sink[t->kv_sink[seen->layer]];
+    if (s->seen++ % s->stride != 0) return ICD_OK;
+    s->kept++;
+    memset(t->mass, 0, (size_t)in->seq * sizeof *t->mass);
+    for (int64_t i = 0; i < seen->count; i++) t->mass[seen->position[i]] = seen->mass[i];
+    double wanted = t->job->config->graph.activity_mass * sum_of(t->mass, in->seq);
+    int64_t count = smallest_set(t->mass, in->seq, wanted, t->key, t->index);
+    int64_t base = (first + seen->sequence) % in->sequences * in->seq;
+    for (int64_t i = 0; i < count; i++) t->index[i] += (int32_t)base;
+    return icd_trace_writer_add(t->job->ctx, s->writer, t->index, count, 1);
+}
+
 icd_status icd_i_taps_close(icd_taps *t, icd_status status)
 {
     icd_ctx *ctx = t->job->ctx;
@@ -316,6 +394,9 @@ icd_status icd_i_taps_close(icd_taps *t, icd_status status)
         if (status == ICD_OK) status = closed;
     }
     for (int64_t i = 0; i < t->taps; i++) icd_i_free(ctx, t->tap[i].norm);
+    icd_i_free(ctx, t->kv);
+    icd_i_free(ctx, t->kv_name);
+    icd_i_free(ctx, t->kv_sink);
     icd_i_free(ctx, t->sink);
     icd_i_free(ctx, t->tap);
     icd_i_free(ctx, t->mass);

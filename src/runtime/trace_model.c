@@ -15,7 +15,7 @@ icd_status icd_trace_model(icd_ctx *ctx, const icd_config *config, const char *m
     icd_job job = {.ctx = ctx};
     ICD_TRY(icd_i_rundir_open(ctx, dir, &job.dir));
     ICD_TRY(icd_i_job_open_model(&job, &own, model, input));
-    ICD_TRY(icd_i_trace_record(&job, result));
+    ICD_TRY(icd_i_trace_record(&job, true, result));
 done:
     icd_i_job_free(&job);
     return status;
