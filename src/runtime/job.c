@@ -43,6 +43,7 @@ icd_status icd_i_job_open_weights(icd_job *job)
     ICD_TRY(ICD_ALLOC(job->ctx, job->linears, &job->linear));
     for (int64_t i = 0; i < job->linears; i++) job->linear[i].linear = &list[i];
 done:
+    if (!job->linear) icd_mem_free(job->ctx, (void *)(uintptr_t)list);
     return status;
 }
 
@@ -69,7 +70,7 @@ void icd_i_job_axis_release(icd_ctx *ctx, icd_job_axis *a)
 void icd_i_job_free(icd_job *job)
 {
     icd_ctx *ctx = job->ctx;
-    const icd_linear *list = job->linears ? job->linear[0].linear : NULL;
+    const icd_linear *list = job->linear && job->linears ? job->linear[0].linear : NULL;
     icd_i_round_release(job);
     icd_i_put_away_free(ctx, job->previous);
     icd_i_rounds_free(ctx, job->rounds);
