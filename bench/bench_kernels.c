@@ -6,8 +6,8 @@
  * one token, weights that no cache holds, against plain reading of memory.
  *
  * Arms take turns; each line tells the fastest and the median CPU time of its samples,
- * and the ratio of fastest times to the arm it is compared with. SAMPLES.tsv keeps every
- * sample. */
+ * and the ratio to the arm it is compared with: of the fastest times, and the median of
+ * the ratios of each turn. SAMPLES.tsv keeps every sample. */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kernels/linear.h"
@@ -26,7 +26,7 @@
 
 void openblas_set_num_threads(int threads);
 
-enum { MAX_SAMPLES = 41, MIN_SAMPLES = 5, MAX_ARMS = 16, VECTOR = 64, GRANULE = 16 };
+enum { MAX_SAMPLES = 41, MIN_SAMPLES = 7, MAX_ARMS = 16, VECTOR = 64, GRANULE = 16 };
 enum { DECODE_BYTES = 192 << 20, SCRATCH_BYTES = 4 << 20 };
 static const double BURST_S = 1.5e-3, ARM_S = .5;
 
@@ -73,6 +73,7 @@ typedef struct arm {
         bytes; /* decode: matrices that take turns, and what each step reads */
     int64_t steps;
     double seconds[MAX_SAMPLES];
+    double paired; /* median over the turns of the time relative to its peer's */
 } arm;
 
 static void step_int8(const arm *a)
@@ -334,11 +335,24 @@ static void keep_samples(const data *d, const arm *a, int turns)
                 d->rows, d->cols, d->tokens, a->name, a->steps, r, a->seconds[r]);
 }
 
+/* Before the samples are sorted: what both arms of a turn have suffered cancels. */
+static void pair(arm *a, int arms, int turns)
+{
+    double ratio[MAX_SAMPLES];
+    for (int i = 0; i < arms; i++) {
+        for (int r = 0; r < turns; r++)
+            ratio[r] = a[i].seconds[r] / a[a[i].peer].seconds[r];
+        qsort(ratio, (size_t)turns, sizeof(double), by_value);
+        a[i].paired = ratio[turns / 2];
+    }
+}
+
 static void print_arms(const data *d, arm *a, int arms, int turns)
 {
     double macs = (double)(d->rows * d->cols * d->tokens);
     printf("\n%" PRId64 " x %" PRId64 ", %" PRId64 " tokens, %d samples\n", d->rows,
            d->cols, d->tokens, turns);
+    pair(a, arms, turns);
     for (int i = 0; i < arms; i++) {
         keep_samples(d, &a[i], turns);
         qsort(a[i].seconds, (size_t)turns, sizeof(double), by_value);
@@ -348,7 +362,8 @@ static void print_arms(const data *d, arm *a, int arms, int turns)
         printf("%-22s %9.1f us (median %9.1f) %6.1f GMAC/s of the whole", a[i].name,
                s * 1e6, a[i].seconds[turns / 2] * 1e6, macs / s * 1e-9);
         if (a[i].peer != i)
-            printf("  time x %.3f of %s", s / a[a[i].peer].seconds[0], a[a[i].peer].name);
+            printf("  time x %.3f (turn by turn %.3f) of %s", s / a[a[i].peer].seconds[0],
+                   a[i].paired, a[a[i].peer].name);
         printf("\n");
     }
     fflush(stdout);

@@ -240,7 +240,7 @@ static void apply_range(void *arg, int64_t item, int64_t items, int32_t worker)
         run_int8(job, t, n, first, last, scratch);
 }
 
-/* With few tokens every range first looks for zeros in the input: few ranges. */
+/* Every range first prepares its input (looks for zeros, or stages rows): few ranges. */
 static void apply(icd_ctx *ctx, icd_runner *r, const icd_loaded *l, int64_t tokens,
                   float *y)
 {
@@ -249,7 +249,7 @@ static void apply(icd_ctx *ctx, icd_runner *r, const icd_loaded *l, int64_t toke
                      l,
                      tokens,
                      (tokens + ICD_TOKEN_CHUNK - 1) / ICD_TOKEN_CHUNK,
-                     tokens <= ICD_PANEL && blocks > few ? few : blocks,
+                     blocks > few ? few : blocks,
                      y};
     icd_i_parallel(ctx, job.ranges * job.token_chunks, apply_range, &job);
 }
