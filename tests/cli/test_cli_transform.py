@@ -85,5 +85,67 @@ class Transform(CliTest):
         self.assertFalse((self.dir / "out").exists())
 
 
+class Activations(CliTest):
+    """Outliers, static scales, smoothing: on a model that ships, so that nothing is skipped."""
+
+    MODEL = ROOT / "data/tiny-decoder"
+
+    def transform(self, spec, *args):
+        done = self.icd("transform", self.MODEL, "--q", spec, "--input", TEXT, "--tokens", "512", *args, "-o", "out",
+                        "--json")
+        meta = json.loads((self.dir / "out/transform_meta.json").read_text())["linears"]
+        return json.loads(done.stdout), meta, header(self.dir / "out/model.safetensors")
+
+    def test_outliers_and_static_scales_are_stored(self):
+        result, meta, stored = self.transform("int8:outliers=.02,activation=static")
+        about = json.loads(stored["__metadata__"]["icd.packed"])
+        self.assertEqual(len(about), result["linears"])
+        for name, one in about.items():
+            wide = stored[name + ".icd.outliers"]
+            self.assertEqual((wide["dtype"], wide["shape"]), ("BF16", [one["rows"], one["outliers"]]))
+            self.assertEqual(stored[name + ".icd.outlier_columns"]["shape"], [one["outliers"]])
+            self.assertEqual(stored[name + ".icd.values"]["shape"], [one["rows"] * (one["cols"] - one["outliers"])])
+            self.assertGreater(one["input_scale"], 0)
+            self.assertIn(name + ".icd.order", stored)
+        for one in meta:
+            self.assertGreater(one["quant"]["outliers"], 0)
+            self.assertGreater(one["quant"]["loss"]["cosine"], .99)
+            self.assertGreater(one["quant"]["plain_loss"]["cosine"], .99)
+
+    def test_a_packed_model_runs_and_a_dense_export_is_a_checkpoint(self):
+        before, _, _ = self.transform("int8:outliers=.02")
+        ids = ["--input", TEXT, "--override", "model.calibration_tokens=128"]
+        run = lambda name: (self.icd("infer", "out", *ids, "-o", name), (self.dir / name).read_bytes())[1]
+        self.assertEqual(run("a.safetensors"), run("b.safetensors"))
+        _, _, stored = self.transform("int8:outliers=.02", "--format", "dense")
+        self.assertEqual(set(stored) - {"__metadata__"},
+                         set(header(self.MODEL / "model.safetensors")) - {"__metadata__"})
+        self.assertLess(before["bytes_after"], before["bytes_before"] / 3.5)
+
+    def test_smoothing_says_what_it_bought(self):
+        _, meta, _ = self.transform("int8:smooth=auto")
+        kept = [one["smooth"] for one in meta if one["smooth"]["applied"]]
+        left = [one["smooth"] for one in meta if not one["smooth"]["applied"]]
+        self.assertTrue(kept and left)
+        for one in kept:
+            self.assertGreater(one["after"]["cosine"], one["before"]["cosine"])
+            self.assertIn("weight", one["into"])
+        for one in left:
+            self.assertIn("loss", one["reason"])
+
+    def test_excluded_linears_stay(self):
+        result, meta, stored = self.transform("int8:exclude=layer.*.mlp.*")
+        about = json.loads(stored["__metadata__"]["icd.packed"])
+        self.assertEqual(result["skipped"], sum("mlp" in one["linear"] for one in meta))
+        self.assertFalse(any("mlp" in name for name in about))
+        self.assertTrue(about)
+
+    def test_without_input_a_warning(self):
+        done = self.icd("transform", self.MODEL, "--q", "int8:outliers=.01,smooth=auto", "-o", "out", "--json")
+        self.assertIn("outliers", done.stderr)
+        self.assertIn("smooth", done.stderr)
+        self.assertEqual(json.loads(done.stdout)["quantized"], json.loads(done.stdout)["linears"])
+
+
 if __name__ == "__main__":
     unittest.main()
