@@ -71,7 +71,7 @@ void icd_i_round_release(icd_job *job)
     icd_perm_set_free(ctx, job->after);
     icd_i_layout_free(ctx, job->layout);
     int64_t first = first_local(job);
-    release_axes(ctx, job->axis + first, job->axes - first);
+    if (job->axis) release_axes(ctx, job->axis + first, job->axes - first);
     for (int64_t i = 0; job->linear && i < job->linears; i++) {
         icd_quantized_free(ctx, job->linear[i].quant);
         job->linear[i].quant = NULL;
