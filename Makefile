@@ -5,10 +5,10 @@ BUILD  := build/$(PRESET)
 ICD    := $(BUILD)/icd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model build demo test check bench bench-solver bench-kernels bench-models gpu-test fmt lint fuzz clean
+.PHONY: help setup model build demo test check bench bench-solver bench-kernels bench-models gpu-test acceptance acceptance-smoke acceptance-list fmt lint fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what the build needs (apt as root; otherwise print the one line to run)
 	@tools/setup.sh
@@ -44,6 +44,15 @@ bench-models: build model ## whole models beside PyTorch and onnxruntime (PYTHON
 
 gpu-test: build ## kernels and runners on an NVIDIA GPU against the CPU, then compute-sanitizer (skipped without one)
 	@tools/gpu_test.sh $(BUILD) || [ $$? = 77 ]
+
+acceptance: build ## the acceptance runs on an NVIDIA GPU, in parts (PART=NAME, BUDGET=MINUTES); goes on where it stopped
+	@python3 tools/acceptance/acceptance.py --icd $(ICD) $(if $(PART),--part $(PART)) $(if $(BUDGET),--budget $(BUDGET))
+
+acceptance-smoke: build ## the same on the CPU with small shapes: supports no claim
+	@python3 tools/acceptance/acceptance.py --smoke --icd $(ICD) $(if $(PART),--part $(PART))
+
+acceptance-list: ## the parts of `make acceptance` and how long each should take
+	@python3 tools/acceptance/acceptance.py --list
 
 fmt: setup ## format the C code
 	@tools/format.sh fix
