@@ -98,6 +98,23 @@ void icd_i_layout_keep_whole(icd_layout *layout)
         if (layout->entry[i].whole) layout->entry[i].quant = NULL;
 }
 
+bool icd_i_two_of_four(const icd_layout_entry *e)
+{
+    enum { N = 2, M = 4 };
+    const icd_quantized *q = e->quant;
+    if (!q || !q->q || q->dtype != ICD_WEIGHT_INT8 || q->n != N || q->m != M ||
+        e->kernel != ICD_KERNEL_DENSE)
+        return false;
+    for (int64_t r = 0; r < q->rows; r++)
+        for (int64_t s = 0; s < q->cols; s += M) {
+            int kept = 0;
+            for (int64_t k = s; k < s + M && k < q->cols; k++)
+                kept += q->q[r * q->cols + (e->order ? e->order->old_of_new[k] : k)] != 0;
+            if (kept > N) return false;
+        }
+    return true;
+}
+
 icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *group,
                                   const icd_perm *order)
 {

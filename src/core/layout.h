@@ -69,6 +69,10 @@ icd_status icd_i_layout_copy(icd_ctx *ctx, const icd_layout *layout, icd_layout 
  * staged for a group. */
 void icd_i_layout_keep_whole(icd_layout *layout);
 
+/** Whether an entry is stored as two int8 weights of any four: they promise it, the
+ * kernel is dense, and its order keeps the fours. @cost O(rows cols) */
+bool icd_i_two_of_four(const icd_layout_entry *entry);
+
 /** Sets the local order of every linear of a group (copies). */
 icd_status icd_i_layout_set_order(icd_ctx *ctx, icd_layout *layout, const char *group,
                                   const icd_perm *order);

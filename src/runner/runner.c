@@ -1,6 +1,7 @@
 #include <icd/runner.h>
 
 #include "core/kv.h"
+#include "kernels/linear_small.h"
 #include "runner/linear.h"
 #include "runner/runner_private.h"
 
@@ -383,6 +384,24 @@ static int64_t bytes_of(const icd_plan *plan, const icd_quantized *q)
     return weights * icd_weight_dtype_bits(dtype) / 8 + scales + lists;
 }
 
+/* Two of four: steps of eight channels, four weights and a byte of places each, and the
+   list of steps. */
+static icd_status bytes_of_two_of_four(icd_ctx *ctx, const icd_layout_entry *entry,
+                                       int32_t vector, int64_t *bytes)
+{
+    icd_plan *plan = NULL;
+    icd_layout_entry e = *entry;
+    e.kernel = ICD_KERNEL_TILE;
+    e.granule = ICD_STEP;
+    e.mask = NULL;
+    icd_status status = icd_i_plan_new(ctx, &e, vector, &plan);
+    if (status == ICD_OK)
+        *bytes = icd_i_small_bytes(plan, 0) +
+                 icd_i_small_steps(plan) * (int64_t)sizeof(int32_t);
+    icd_i_plan_free(ctx, plan);
+    return status;
+}
+
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,
                                   int32_t vector, icd_linear_cost *out)
 {
@@ -400,6 +419,8 @@ icd_status icd_runner_linear_cost(icd_ctx *ctx, const icd_layout_entry *entry,
     out->live = e.kernel == ICD_KERNEL_DENSE ? live.all : live.live;
     ICD_TRY(icd_i_plan_new(ctx, &e, vector, &plan));
     out->bytes = bytes_of(plan, e.quant);
+    if (icd_i_two_of_four(&e))
+        ICD_TRY(bytes_of_two_of_four(ctx, &e, vector, &out->bytes));
     if (e.quant && e.quant->outliers)
         out->bytes += icd_i_wide_bytes(e.rows, e.quant->outliers, vector);
 done:

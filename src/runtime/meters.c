@@ -63,9 +63,8 @@ static void widths_of(const icd_layout_entry *e, int32_t dtype, int32_t *weight_
     if (dtype == ICD_RUN_BF16) *weight_bits = 2 * BYTE;
     if (dtype == ICD_RUN_INT4) *weight_bits = BYTE / 2 + SCALE_BITS / group;
     if (dtype == ICD_RUN_INT8)
-        *weight_bits = q && q->n == 2 && q->m == 4 && !e->mask
-                           ? (BYTE + PLACE_BITS) * q->n / q->m
-                           : BYTE;
+        *weight_bits =
+            icd_i_two_of_four(e) ? (BYTE + PLACE_BITS) * q->n / q->m : BYTE;
 }
 
 /* Row blocks go round among what computes: threads, or the multiprocessors of a GPU whose

@@ -163,6 +163,23 @@ static void what_has_no_kernel_is_refused(void **state)
 
 /* Two of four keep their int8 bits, whether the local order keeps the fours together
    (half the bytes) or not (dense). */
+/* Five bytes of any eight weights, in whole steps, and a list; all eight where the order
+   tears fours apart. */
+static void cost_of_two_of_four(const sparse *s, bool torn)
+{
+    enum { ROWS = 16 };
+    for (int64_t i = 0; i < s->layout->count; i++) {
+        icd_layout_entry e = s->layout->entry[i];
+        icd_linear_cost cost;
+        e.kernel = ICD_KERNEL_DENSE;
+        assert_ok(ctx, icd_runner_linear_cost(ctx, &e, ROWS, &cost));
+        int64_t blocks = (e.rows + ROWS - 1) / ROWS, steps = blocks * ((e.cols + 7) / 8);
+        int64_t dense = blocks * ROWS * ((e.cols + 3) / 4 * 4);
+        assert_int_equal(icd_i_two_of_four(&e), !torn);
+        assert_int_equal(cost.bytes, torn ? dense : steps * (5 * ROWS + 4));
+    }
+}
+
 static void two_of_four_is_int8(void **state)
 {
     icd_rng rng;
@@ -183,6 +200,7 @@ static void two_of_four_is_int8(void **state)
         result plain = run_once(ctx, s.model, s.layout, ICD_RUN_INT8, &batch);
         for (int64_t i = 0; i < s.layout->count; i++)
             assert_true(icd_quantized_set_nm(s.quant[i], 2, 4));
+        cost_of_two_of_four(&s, ordered);
         assert_run_gives(s.model, &s, ICD_RUN_INT8, &plain);
         result_release(&plain);
         sparse_free(ctx, &s);
