@@ -280,7 +280,8 @@ static void small_activations_are_cut(void **state)
             icd_runner *runner = NULL;
             icd_output out;
             opts.threshold = THRESHOLD[i];
-            assert_ok(ctx, icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &runner));
+            assert_ok(ctx,
+                      icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &runner));
             assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
             found[i] = cosine(exact.hidden, out.hidden, out.tokens * out.width);
             if (i < 2)
