@@ -66,7 +66,7 @@ class Axis:
 
 
 def label(value):
-    return f"{value:.3g}" if value >= 0.001 else f"{value:.0e}"
+    return f"{value:.3g}" if value == 0 or value >= 0.001 else f"{value:.0e}"
 
 
 def mark(kind, x, y, color, hollow):
@@ -87,26 +87,31 @@ def dots(points, arm, member, factor, log):
     return sorted(found)
 
 
-def panel(points, index):
-    title, member, predicted, factor, log = PANELS[index]
-    left = (WIDTH + 16) * (index % 2)
-    top = (HEIGHT + 10) * (index // 2)
-    drawn = [(d, name, color, kind, hollow) for name, color, kind in SERIES for m, hollow in ((member, False), (predicted, True))
-             for d in [dots(points, name, m, factor, log)] if d]
-    out = [f'<g transform="translate({left},{top})" font-size="11" fill="#3a4354">',
-           f'<text x="{PAD_LEFT}" y="16" font-size="12.5" font-weight="600">{title}</text>']
-    if not drawn:
-        return "".join(out) + f'<text x="{PAD_LEFT}" y="{HEIGHT / 2}" fill="#6b7280">not read on this machine, or nothing but zeros</text></g>'
-    x = Axis([a["l2_share"] for p in points for a in p["arms"]] + [1], PAD_LEFT, WIDTH - 8, True)
-    y = Axis([v for d, *_ in drawn for _, v in d], HEIGHT - PAD_BOTTOM, PAD_TOP, log)
+def series(points, member, predicted, factor, log):
+    """What a panel draws: (dots, colour, mark, hollow) of every arm, measured and predicted, that has any."""
+    found = [(dots(points, name, m, factor, log), color, kind, hollow)
+             for name, color, kind in SERIES for m, hollow in ((member, False), (predicted, True))]
+    return [f for f in found if f[0]]
+
+
+def grid(x, y):
+    out = []
     for tick in y.ticks():
         out.append(f'<line x1="{PAD_LEFT}" x2="{WIDTH - 8}" y1="{y.at(tick):.1f}" y2="{y.at(tick):.1f}" stroke="#e3e6ec"/>'
                    f'<text x="{PAD_LEFT - 6}" y="{y.at(tick) + 4:.1f}" text-anchor="end">{label(tick)}</text>')
     for tick in x.ticks():
         out.append(f'<text x="{x.at(tick):.1f}" y="{HEIGHT - PAD_BOTTOM + 15}" text-anchor="middle">{label(tick)}</text>')
-    out.append(f'<line x1="{x.at(1):.1f}" x2="{x.at(1):.1f}" y1="{PAD_TOP - 6}" y2="{HEIGHT - PAD_BOTTOM}" stroke="#5a6475" stroke-dasharray="4 3"/>')
-    out.append(f'<text x="{(PAD_LEFT + WIDTH) / 2}" y="{HEIGHT - 10}" text-anchor="middle">working set / L2</text>')
-    for found, _, color, kind, hollow in drawn:
+    out.append(f'<line x1="{x.at(1):.1f}" x2="{x.at(1):.1f}" y1="{PAD_TOP - 6}" y2="{HEIGHT - PAD_BOTTOM}" stroke="#5a6475" stroke-dasharray="4 3"/>'
+               f'<text x="{(PAD_LEFT + WIDTH) / 2}" y="{HEIGHT - 10}" text-anchor="middle">working set / L2</text>')
+    return "".join(out)
+
+
+def panel(points, title, log, drawn, place):
+    x = Axis([a["l2_share"] for p in points for a in p["arms"]] + [1], PAD_LEFT, WIDTH - 8, True)
+    y = Axis([v for d, *_ in drawn for _, v in d], HEIGHT - PAD_BOTTOM, PAD_TOP, log)
+    out = [f'<g transform="translate({(WIDTH + 16) * (place % 2)},{(HEIGHT + 10) * (place // 2)})" font-size="11" fill="#3a4354">',
+           f'<text x="{PAD_LEFT}" y="16" font-size="12.5" font-weight="600">{title}</text>', grid(x, y)]
+    for found, color, kind, hollow in drawn:
         path = " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in found)
         dash = ' stroke-dasharray="2 3"' if hollow else ""
         out.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.4"{dash}/>')
@@ -114,15 +119,29 @@ def panel(points, index):
     return "".join(out) + "</g>"
 
 
+def legend(at):
+    marks = "".join(f'{mark(kind, 64 + 90 * i, at - 4, color, False)}<text x="{74 + 90 * i}" y="{at}">{name}</text>'
+                    for i, (name, color, kind) in enumerate(SERIES))
+    return (f'<g fill="#3a4354">{marks}<text x="250" y="{at}">hollow: predicted by the cache model (SIMULATED)</text>'
+            f'<text x="60" y="{at + 18}">dashed vertical line: the working set is as large as the L2</text></g>')
+
+
 def curve(points):
-    legend_y = 2 * (HEIGHT + 10) + 12
-    legend = "".join(f'{mark(kind, 64 + 110 * i, legend_y - 4, color, False)}<text x="{74 + 110 * i}" y="{legend_y}">{name}</text>'
-                     for i, (name, color, kind) in enumerate(SERIES))
-    legend += (f'<text x="{64 + 220}" y="{legend_y}">hollow: predicted by the cache model (SIMULATED); dashed line: the L2 is full</text>')
-    body = "".join(panel(points, i) for i in range(len(PANELS)))
-    size = f'viewBox="0 0 {2 * WIDTH + 16} {legend_y + 10}" width="{2 * WIDTH + 16}"'
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="time, L2 hits, bytes and energy against the working set" '
-            f'font-family="system-ui,sans-serif" font-size="11">{body}<g fill="#3a4354">{legend}</g></svg>')
+    """The panels that have something to show, and in words those that have not."""
+    panels, missing = [], []
+    for title, member, predicted, factor, log in PANELS:
+        drawn = series(points, member, predicted, factor, log) if any(a["l2_share"] for p in points for a in p["arms"]) else []
+        if drawn:
+            panels.append(panel(points, title, log, drawn, len(panels)))
+        else:
+            missing.append(title.split(",")[0])
+    note = f"<p class='muted'>No picture, because nothing was read or it was always 0: {', '.join(missing)}.</p>" if missing else ""
+    if not panels:
+        return note
+    at = (len(panels) + 1) // 2 * (HEIGHT + 10) + 12
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH + 16} {at + 26}" width="{2 * WIDTH + 16}" role="img" '
+            f'aria-label="time, L2 hits, bytes and energy against the working set" font-family="system-ui,sans-serif" font-size="11">'
+            f'{"".join(panels)}{legend(at)}</svg>{note}')
 
 
 def part_html(document, part):
