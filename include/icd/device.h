@@ -130,6 +130,13 @@ void icd_device_graph_free(icd_ctx *ctx, icd_device_graph *graph);
 icd_status icd_device_flush_l2(icd_ctx *ctx, icd_device *device);
 
 /**
+ * Begins or ends the range that a profiler looks at which was told not to look from the
+ * start (`ncu --profile-from-start off`). Waits for the work so far; no profiler: nothing
+ * happens.
+ */
+icd_status icd_device_profile(icd_ctx *ctx, icd_device *device, bool on);
+
+/**
  * Later kernels keep the lines of this range in the part of the L2 that is set aside
  * (access-policy window). A range larger than that part gets a share of its lines, chosen
  * by the hardware.

@@ -39,9 +39,13 @@ typedef struct icd_meter_opts {
     const char *ncu;     /**< program, looked up in PATH */
     int32_t ncu_mode;    /**< icd_ncu_mode */
     int64_t ncu_kernels; /**< kernels of a sample */
+    int64_t ncu_runs;    /**< an arm is profiled at most so often; 0: 5 */
+    icd_strings arms;    /**< arms that a run reads; none: the usual ones */
     icd_strings ncu_metrics; /**< more names to collect; those that are not there: warned
                               */
     const char *nvtx;        /**< only kernels inside this NVTX range; NULL: all */
+    bool ncu_range;          /**< the command begins and ends profiling around its steps
+                                (icd_device_profile): only these are read */
     const char *valgrind;    /**< program, looked up in PATH */
     const char *nvml;        /**< library */
     int32_t device;          /**< GPU, as NVML counts */

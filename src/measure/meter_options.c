@@ -13,6 +13,11 @@ static const icd_option ROW[] = {
      "the first kernels, or every kernel of the steps"},
     {"ncu_kernels", FIELD(ncu_kernels), ICD_OPTION_INT64, "200", 1, 1e6, NULL, "kernels",
      "kernels of a sample"},
+    {"ncu_runs", FIELD(ncu_runs), ICD_OPTION_INT64, "5", 1, 1000, NULL, "runs",
+     "an arm is profiled at most so often: every time its process starts anew"},
+    {"arms", FIELD(arms), ICD_OPTION_LIST, NULL, 0, 0, NULL, NULL,
+     "arms that are read; none given: linear, iterative, gather, dense, frequency, block "
+     "tiles"},
     {"nvtx", FIELD(nvtx), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
      "only kernels inside this NVTX range"},
     {"valgrind", FIELD(valgrind), ICD_OPTION_STRING, "valgrind", 0, 0, NULL, NULL,

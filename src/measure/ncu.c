@@ -211,6 +211,10 @@ static void add_options(line *l, const icd_ncu *ncu, const char *metrics)
                            "--metrics",
                            metrics};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) add(l, fixed[i]);
+    if (o->ncu_range) {
+        add(l, "--profile-from-start");
+        add(l, "off");
+    }
     if (o->nvtx && *o->nvtx) {
         add(l, "--nvtx");
         add(l, "--nvtx-include");

@@ -40,7 +40,7 @@ static const char *no_steps(const icd_ncu *ncu, const icd_ncu_result *r)
     if (!r->whole)
         return "only the first kernels were read, not whole steps: meter.ncu_mode is "
                "sample";
-    if (!ncu->opts.nvtx || !*ncu->opts.nvtx)
+    if (!ncu->opts.ncu_range && (!ncu->opts.nvtx || !*ncu->opts.nvtx))
         return "the kernels of the warm-up cannot be told from those of the steps: set "
                "meter.nvtx";
     return NULL;
@@ -127,9 +127,10 @@ static icd_status measure(icd_ctx *ctx, icd_meter *meter,
                           icd_readings *const *into, int64_t subjects, int64_t windows)
 {
     icd_status status = ICD_OK;
+    int64_t most = meter->opts.ncu_runs, runs = most && most < windows ? most : windows;
     for (int64_t i = 0; status == ICD_OK && i < subjects; i++) {
         icd_i_progress(ctx, "ncu", i, subjects);
-        status = measure_one(ctx, meter->self, subject[i], windows, into[i]);
+        status = measure_one(ctx, meter->self, subject[i], runs, into[i]);
     }
     return status;
 }

@@ -11,7 +11,8 @@
 
 /* The arms that are read: a verdict is about the first two, the others are what a user
    would take instead. */
-static const char *const ARM[] = {"linear", "iterative", "gather", "dense", "frequency"};
+static const char *const ARM[] = {"linear", "iterative", "gather",
+                                  "dense",  "frequency", "block tiles"};
 enum { ARMS = sizeof ARM / sizeof *ARM, METERS = 8, WORKER = 4, ARGS = WORKER + 6 };
 
 /* One arm in every form that a meter may ask for. */
@@ -63,8 +64,7 @@ static void widths_of(const icd_layout_entry *e, int32_t dtype, int32_t *weight_
     if (dtype == ICD_RUN_BF16) *weight_bits = 2 * BYTE;
     if (dtype == ICD_RUN_INT4) *weight_bits = BYTE / 2 + SCALE_BITS / group;
     if (dtype == ICD_RUN_INT8)
-        *weight_bits =
-            icd_i_two_of_four(e) ? (BYTE + PLACE_BITS) * q->n / q->m : BYTE;
+        *weight_bits = icd_i_two_of_four(e) ? (BYTE + PLACE_BITS) * q->n / q->m : BYTE;
 }
 
 /* Row blocks go round among what computes: threads, or the multiprocessors of a GPU whose
@@ -140,14 +140,20 @@ done:
     return status;
 }
 
+/* Arms by name, those of meter.arms or the usual ones; what a run does not have is left
+   out. */
 static icd_status find_arms(meters *m, const json_t *arms, const char *const *worker)
 {
-    for (int k = 0; k < ARMS; k++)
-        for (int64_t i = 0; i < m->w->arms; i++) {
-            if (strcmp(m->w->arm[i].name, ARM[k]) != 0) continue;
+    const icd_strings *list = &m->w->config->meter.arms;
+    int64_t count = list->count ? list->count : ARMS;
+    for (int64_t k = 0; k < count; k++) {
+        const char *name = list->count ? list->item[k] : ARM[k];
+        for (int64_t i = 0; i < m->w->arms && m->arms < ARMS; i++) {
+            if (strcmp(m->w->arm[i].name, name) != 0) continue;
             icd_status status = add_arm(m, json_array_get(arms, (size_t)i), i, worker);
             if (status != ICD_OK) return status;
         }
+    }
     return ICD_OK;
 }
 
@@ -155,6 +161,7 @@ static icd_meter_opts options_of(const icd_worker *w)
 {
     icd_meter_opts opts = w->config->meter;
     opts.dir = w->dir;
+    opts.ncu_range = w->config->runner.device == ICD_RUN_CUDA;
     opts.ncu_metrics = w->config->measure.ncu_metrics;
     opts.power_sample_hz = w->config->measure.power_sample_hz;
     return opts;

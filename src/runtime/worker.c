@@ -3,6 +3,8 @@
 #include "runtime/meters.h"
 #include "runtime/variant.h"
 
+#include <icd/device.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -342,8 +344,8 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     ICD_TRY(start_runner(w, i, m, layout, &opts,
                          icd_i_arm_kv_of(json_string_value(json_object_get(row, "kv")))));
     w->self[i].batch = &w->batch;
-    w->arm[i] =
-        (icd_arm){json_string_value(json_object_get(row, "name")), step, &w->self[i], NULL};
+    w->arm[i] = (icd_arm){json_string_value(json_object_get(row, "name")), step,
+                          &w->self[i], NULL};
     if (!w->arm[i].name) status = damaged(w, "arms.json", "an arm has no name");
 done:
     icd_i_layout_free(w->ctx, layout);
@@ -382,8 +384,7 @@ void icd_i_worker_release(icd_worker *w)
         icd_runner_free(w->ctx, w->self[i].runner);
     for (int64_t i = 0; i < w->models; i++) release_model(w, &w->model[i]);
     /* Last: a model may have read a tensor while an arm was built. */
-    for (int64_t i = 0; w->self && i < w->arms; i++)
-        icd_i_region_free(w->self[i].region);
+    for (int64_t i = 0; w->self && i < w->arms; i++) icd_i_region_free(w->self[i].region);
     icd_i_free(w->ctx, w->self);
     icd_i_free(w->ctx, w->arm);
     icd_mem_free(w->ctx, (void *)(uintptr_t)w->list);
@@ -417,6 +418,28 @@ static icd_status open_arms(icd_worker *w, json_t **arms)
     return icd_i_json_read(w->ctx, path, arms);
 }
 
+/* Steps that a profiler can tell from building and warming up: on a GPU the first step,
+   which records graphs and tries kernels, is not one of them. */
+static icd_status profiled_steps(icd_worker *w, int64_t steps)
+{
+    icd_status status = ICD_OK;
+    icd_ctx *ctx = w->ctx;
+    icd_device *device = NULL;
+    if (w->config->runner.device == ICD_RUN_CUDA) {
+        const char *driver = w->config->runner.driver;
+        icd_device_opts opts = {.size = sizeof opts,
+                                .driver = driver && *driver ? driver : NULL};
+        ICD_TRY(w->arm[0].step(ctx, w->arm[0].self));
+        ICD_TRY(icd_device_open(ctx, &opts, &device));
+        ICD_TRY(icd_device_profile(ctx, device, true));
+    }
+    for (int64_t k = 0; k < steps; k++) ICD_TRY(w->arm[0].step(ctx, w->arm[0].self));
+    if (device) status = icd_device_profile(ctx, device, false);
+done:
+    icd_device_close(ctx, device);
+    return status;
+}
+
 icd_status icd_step_run(icd_ctx *ctx, const char *dir, const char *arm, int64_t steps)
 {
     icd_status status = ICD_OK;
@@ -434,7 +457,7 @@ icd_status icd_step_run(icd_ctx *ctx, const char *dir, const char *arm, int64_t 
         goto done;
     }
     ICD_TRY(icd_i_worker_build(&w, only));
-    for (int64_t k = 0; k < steps; k++) ICD_TRY(w.arm[0].step(ctx, w.arm[0].self));
+    status = profiled_steps(&w, steps);
 done:
     icd_i_worker_release(&w);
     json_decref(only);

@@ -443,6 +443,14 @@ icd_status icd_device_flush_l2(icd_ctx *ctx, icd_device *d)
     return icd_device_fill(ctx, d, d->other, d->flush_value, bytes);
 }
 
+icd_status icd_device_profile(icd_ctx *ctx, icd_device *d, bool on)
+{
+    icd_status status = icd_device_sync(ctx, d);
+    if (status != ICD_OK) return status;
+    return checked(ctx, d, on ? d->cu.profile_start() : d->cu.profile_stop(),
+                   on ? "beginning a profiled range" : "ending a profiled range");
+}
+
 static icd_status unpin(icd_ctx *ctx, icd_device *d)
 {
     icd_cu_value none = {.room = {0}};

@@ -57,6 +57,8 @@ enum {
     X(use, "cuCtxSetCurrent", (icd_cu_context))                                          \
     X(set_limit, "cuCtxSetLimit", (int, size_t))                                         \
     X(reset_l2, "cuCtxResetPersistingL2Cache", (void))                                   \
+    X(profile_start, "cuProfilerStart", (void))                                          \
+    X(profile_stop, "cuProfilerStop", (void))                                            \
     X(memory, "cuMemGetInfo_v2", (size_t *, size_t *))                                   \
     X(alloc, "cuMemAlloc_v2", (icd_cu_ptr *, size_t))                                    \
     X(free, "cuMemFree_v2", (icd_cu_ptr))                                                \

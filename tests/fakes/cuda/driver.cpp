@@ -154,6 +154,16 @@ API int cuCtxResetPersistingL2Cache(void)
 {
     return OK;
 }
+API int cuProfilerStart(void)
+{
+    TOLD("cuProfilerStart");
+    return OK;
+}
+API int cuProfilerStop(void)
+{
+    TOLD("cuProfilerStop");
+    return OK;
+}
 API int cuMemGetInfo_v2(size_t *left, size_t *all)
 {
     *left = state.memory - used;
@@ -336,7 +346,7 @@ API int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, function *, int
                                                     size_t shared)
 {
     TOLD("cuOccupancyMaxActiveBlocksPerMultiprocessor");
-    int by_shared = shared ? (int)(232448 / shared) : 32, by_threads = 2048 / threads;
+    int by_shared = shared ? (int)(232448 / shared) : 32, by_threads = 1024 / threads;
     *blocks = by_shared < by_threads ? by_shared : by_threads;
     return OK;
 }
