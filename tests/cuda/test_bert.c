@@ -127,7 +127,7 @@ static void test_fp8(void **state)
     agrees(&SMALL, 5, 9, ICD_RUN_FP8, 64, 1.5e-1);
     agrees(&SMALL, 1, 4, ICD_RUN_FP8, 128, 4e-1);
     few_and_many(ICD_RUN_FP8, 5e-2);
-    few_and_many(ICD_RUN_INT8, 2e-2);
+
     few_and_many(ICD_RUN_BF16, 2e-2);
 }
 
@@ -167,10 +167,10 @@ static void test_orders_agree(void **state)
 {
     (void)state;
     need_device();
-    static const small_shape deep = {3, 96, 160, 4, 23, 40, "gelu", false};
+    static const small_shape deep = {3, 64, 96, 4, 23, 40, "gelu", false};
     icd_model *source = small_bert(ctx, &deep, 8);
     sparse s = sparse_new(ctx, source, 64, .7, 9);
-    icd_batch b = small_batch(&deep, 2, 33, 2);
+    icd_batch b = small_batch(&deep, 1, 30, 2);
     for (int64_t i = 0; i < s.layout->count; i++) s.layout->entry[i].quant = NULL;
     result plain = run_device(s.model, NULL, ICD_RUN_BF16, 64, &b);
     for (uint64_t seed = 1; seed <= 2; seed++) {

@@ -104,6 +104,8 @@ static void test_l2(void **state)
     icd_dptr a;
     assert_ok(ctx, icd_device_flush_l2(ctx, d));
     assert_ok(ctx, icd_device_flush_l2(ctx, d));
+    assert_ok(ctx, icd_device_profile(ctx, d, true));
+    assert_ok(ctx, icd_device_profile(ctx, d, false));
     assert_ok(ctx, icd_device_alloc(ctx, d, 4096, "a", &a));
     assert_ok(ctx, icd_device_pin(ctx, d, a, 4096));
     assert_int_equal(fake_state()->pinned, 4096);

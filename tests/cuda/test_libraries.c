@@ -162,7 +162,7 @@ static void test_sparse_products(void **state)
 #ifndef ICD_TEST_GPU
 
 /* No side is odd: cuSPARSELt takes multiples of 8 only. */
-static const small_shape EVEN = {2, 64, 96, 4, 23, 24, "gelu", true};
+static const small_shape EVEN = {1, 32, 64, 2, 23, 24, "gelu", true};
 
 typedef struct told {
     char kernel[4096], gpu[2048]; /* what events of these stages said */
@@ -346,7 +346,7 @@ static void test_short_of_memory(void **state)
     icd_batch b = whole_batch(2, 9);
     result ours = run_with(model, ICD_RUN_BF16, "none", "none", &b, &t);
     int met = 0;
-    for (int at = 0; at < 400; at++) {
+    for (int at = 0; at < 2000; at += at < 8 ? 1 : 23) {
         icd_runner_opts opts = small_opts(ICD_RUN_BF16);
         icd_runner *runner = NULL;
         icd_output out;
@@ -415,8 +415,8 @@ static void test_two_of_four(void **state)
         result ours = run_with(model, DTYPE[i], "none", "none", &b, &t);
         result found = run_with(model, DTYPE[i], "none", ICD_FAKE_CUSPARSELT, &b, &t);
         assert_non_null(strstr(t.kernel, "\"by\":\"cusparselt\""));
-        assert_int_equal(t.kernels, 12); /* each has a compressed matrix of its own */
-        assert_int_equal(splt->searches, 12);
+        assert_int_equal(t.kernels, 6); /* each has a compressed matrix of its own */
+        assert_int_equal(splt->searches, 6);
         assert_int_equal(splt->misuse, 0);
         assert_int_equal(splt->alive, 0);
         assert_close(&found, &ours, DTYPE[i] == ICD_RUN_FP8 ? 1e-1 : 2e-2);

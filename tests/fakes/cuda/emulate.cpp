@@ -322,14 +322,26 @@ void emu_multiply(int32_t c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 }
 
 /* OCP 8-bit floating point, e4m3. */
-static float e4m3_at(uint32_t word, int byte)
+static float e4m3_of(int bits)
 {
-    uint32_t bits = word >> 8 * byte & 0xff;
-    int exponent = (int)(bits >> 3 & 15), mantissa = (int)(bits & 7);
+    int exponent = bits >> 3 & 15, mantissa = bits & 7;
     if ((bits & 0x7f) == 0x7f) return NAN;
     float v = exponent ? ldexpf((float)(8 + mantissa), exponent - 10)
                        : ldexpf((float)mantissa, -9);
     return bits & 0x80 ? -v : v;
+}
+
+static const struct e4m3_table {
+    float value[256];
+    e4m3_table()
+    {
+        for (int i = 0; i < 256; i++) value[i] = e4m3_of(i);
+    }
+} e4m3;
+
+static float e4m3_at(uint32_t word, int byte)
+{
+    return e4m3.value[word >> 8 * byte & 0xff];
 }
 
 bool emu_multiply_e4m3(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
