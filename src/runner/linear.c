@@ -300,22 +300,23 @@ void icd_i_row_relu(const icd_kernels *k, const icd_row_pass *p, int64_t t)
     k->relu(p->x + t * p->n, p->n);
 }
 
-/* One row in int8. The largest of a token is looked for among what is staged here: a copy
-   without the outliers. */
+/* One row in int8; outliers, whose weights here are 0, are 0 in it. */
 static void stage_int8(icd_runner *r, const icd_loaded *next, const float *x, int64_t n,
                        int64_t t, float *scratch)
 {
     const icd_plan *plan = next->plan;
     int8_t *q = r->q + t * plan->slots;
-    if (next->input_scale > 0) {
+    if (next->wide) {
+        memcpy(scratch, x, (size_t)n * sizeof *x);
+        for (int64_t i = 0; i < next->wide->outliers; i++)
+            scratch[next->wide->column[i]] = 0;
+        x = scratch;
+    }
+    if (next->input_scale > 0)
         r->k->quantize_fixed(x, plan->old_of_new, plan->slots, next->input_scale, q,
                              &r->q_scale[t]);
-    } else if (next->wide) {
-        r->k->reorder_row(x, plan->old_of_new, plan->slots, scratch);
-        r->k->quantize_row(scratch, NULL, plan->slots, plan->slots, q, &r->q_scale[t]);
-    } else {
+    else
         r->k->quantize_row(x, plan->old_of_new, n, plan->slots, q, &r->q_scale[t]);
-    }
 }
 
 /* Contextual sparsity: what is too small to count is an exact zero for the kernels. Only

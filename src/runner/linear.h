@@ -62,9 +62,6 @@ bool icd_i_linear_reads_f32(const icd_loaded *l);
 icd_status icd_i_linear_regular(icd_ctx *ctx, const icd_layout_entry *entry,
                                 icd_layout_entry *out, icd_mask **mask);
 
-/** The channels of a plan that an outlier stands on become padding: staged as 0. */
-void icd_i_linear_leave_out(icd_plan *plan, const icd_quantized *q);
-
 /** Packs the outlier channels. @param out [out] NULL: there are none */
 icd_status icd_i_wide_new(icd_ctx *ctx, const icd_linear *info, const icd_quantized *q,
                           int32_t vector, icd_wide **out);

@@ -77,7 +77,6 @@ static icd_status make_plan(packing *p, const icd_layout_entry *entry)
     icd_i_free(p->ctx, p->column);
     p->column = NULL;
     ICD_TRY(icd_i_plan_new(p->ctx, entry, p->r->opts.vector, &p->l->plan));
-    if (p->q) icd_i_linear_leave_out(p->l->plan, p->q);
     ICD_TRY(ICD_ALLOC(p->ctx, ICD_GROUP * icd_i_plan_widest(p->l->plan), &p->column));
 done:
     return status;

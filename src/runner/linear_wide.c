@@ -55,12 +55,6 @@ icd_status icd_i_linear_regular(icd_ctx *ctx, const icd_layout_entry *entry,
     return status;
 }
 
-void icd_i_linear_leave_out(icd_plan *plan, const icd_quantized *q)
-{
-    for (int64_t s = 0; s < plan->slots; s++)
-        if (icd_i_is_outlier(q, plan->old_of_new[s])) plan->old_of_new[s] = -1;
-}
-
 static bool are_neighbours(const icd_quantized *q)
 {
     return q->outlier[q->outliers - 1] - q->outlier[0] == q->outliers - 1;
