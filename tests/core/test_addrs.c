@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/rng.h"
 #include "core/addrs.h"
@@ -7,22 +7,7 @@
 
 enum { ROWS = 40, COLS = 24, VECTOR = 16, RUNS_MOST = 1 << 16 };
 
-static icd_ctx *ctx;
 static char NAME[] = "a";
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* A random mask keeps about a third of the columns of every row block. */
 static icd_plan *make_plan(int32_t kernel, uint64_t seed)

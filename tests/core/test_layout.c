@@ -1,26 +1,10 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/rng.h"
 #include "core/layout.h"
 
 #include <math.h>
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static icd_mask *random_mask(int64_t rows, int64_t cols, int32_t vector, uint64_t seed)
 {

@@ -1,26 +1,11 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/rng.h"
 #include "core/plan.h"
 
 #include <string.h>
 
-static icd_ctx *ctx;
 static char NAME[] = "layer.0.ffn.up";
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* 32 x 10; block 0 keeps columns 1 and 8, block 1 columns 0..4; order: reversed. */
 static icd_layout_entry make_entry(int32_t kernel, int32_t granule)

@@ -2,28 +2,12 @@
 
 #include "base/rng.h"
 #include "core/small_float.h"
-#include "support.h"
+#include "fixture.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { ROWS = 5, COLS = 70 };
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static void bf16_rounds_to_nearest_even(void **state)
 {

@@ -2,6 +2,8 @@
 
 #include "kernels/linear.h"
 
+#include "fixture.h"
+
 /* A masked int8 matrix, its input and the naive result. */
 typedef struct problem {
     int64_t rows, cols, tokens;
@@ -10,22 +12,7 @@ typedef struct problem {
     float *scale, *bias, *a_scale, *expected, *y;
 } problem;
 
-static icd_ctx *ctx;
 static char NAME[] = "linear";
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* Every fifth row block keeps nothing at all. */
 static void make_mask(icd_rng *rng, problem *p, int32_t vector, double density)

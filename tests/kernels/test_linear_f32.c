@@ -3,27 +3,14 @@
 #include "core/small_float.h"
 #include "kernels/linear_f32.h"
 
+#include "fixture.h"
+
 /* Whole f32 and bf16 linears against the plain sum in the plan's order, with and without
    zeros in the input. */
 
 enum { ROWS = 70, COLS = 45, TOKENS = 101, VECTOR = 32 };
 
-static icd_ctx *ctx;
 static char NAME[] = "linear";
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 typedef struct problem {
     icd_layout_entry entry;

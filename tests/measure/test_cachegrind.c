@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "access_pattern.h"
 #include "base/child.h"
@@ -10,22 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static const char GOOD[] = "desc: I1 cache:         32768 B, 64 B, 8-way associative\n"
                            "desc: D1 cache:         8192 B, 64 B, 2-way associative\n"

@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/rng.h"
 #include "measure/cachesim.h"
@@ -7,22 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static icd_cache_model one_level(int64_t bytes, int32_t ways, int32_t policy)
 {

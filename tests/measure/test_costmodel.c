@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/file.h"
 #include "base/rng.h"
@@ -6,22 +6,6 @@
 
 #include <math.h>
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* numpy.polyfit gives 2.02 and -.02; what leaving one out gives is computed by hand. */
 static void line_and_left_out_predictions(void **state)

@@ -1,25 +1,9 @@
-#include "support.h"
+#include "fixture.h"
 
 #include <icd/gates.h>
 
 #include <math.h>
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static icd_evidence seen(const char *name, double change, double half, bool more)
 {

@@ -1,26 +1,10 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "measure/meter.h"
 #include <icd/gates.h>
 
 #include <stdio.h>
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static const icd_meter_metric METRIC[] = {
     {"l2_hit_pct", "%"}, {"dram_bytes", "B"}, {"cycles", "count"}};

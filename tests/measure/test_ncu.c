@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/file.h"
 #include "measure/ncu.h"
@@ -8,22 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static icd_ctx *ctx;
 static const char *const COMMAND[] = {"icd", "bench", "--steps", "{steps}", NULL};
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static icd_meter_opts options(void)
 {

@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/file.h"
 #include "measure/ncu_csv.h"
@@ -6,22 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static icd_ncu_table *parse(const char *text)
 {

@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include <icd/meter.h>
 
@@ -6,22 +6,6 @@
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static int files_in(const char *path)
 {

@@ -1,26 +1,10 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "measure/perf_pmu_meter.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* A processor whose counters advance when an arm steps. */
 typedef struct fake {

@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/clock.h"
 #include "base/rng.h"
@@ -8,22 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* A counter that is renewed every `tick` seconds while `watts` flow, read every .01 s. */
 static int64_t counted(icd_power_row *row, double seconds, double tick, double watts)

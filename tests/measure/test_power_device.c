@@ -1,6 +1,6 @@
 /* The readers of NVML, RAPL and ncu on what this machine has; skipped where it has none.
  */
-#include "support.h"
+#include "fixture.h"
 
 #include "base/clock.h"
 #include "measure/ncu.h"
@@ -11,22 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static icd_status wait_a_little(icd_ctx *c, void *self)
 {

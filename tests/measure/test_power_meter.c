@@ -1,5 +1,5 @@
 /* The meters nvml, rapl and ncu through the public interface. */
-#include "support.h"
+#include "fixture.h"
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -15,22 +15,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* A RAPL tree whose counter an arm's steps push on. */
 static char counter_path[512];
@@ -238,6 +222,29 @@ static void bytes_need_whole_steps(void **state)
     icd_readings_free(ctx, r);
 }
 
+/* A command that begins and ends profiling itself: no other kernel is in the table. */
+static void bytes_of_a_profiled_range(void **state)
+{
+    static const char *const COMMAND[] = {"icd", NULL};
+    const icd_meter_subject subject = {.name = "linear", .command = COMMAND, .steps = 5};
+    icd_meter_opts o;
+    icd_meter *meter;
+    icd_readings *r;
+    (void)state;
+    setenv("FAKE_NCU", "", 1);
+    icd_options_init(&icd_meter_table, &o);
+    o.ncu = ICD_FAKE_NCU;
+    o.ncu_mode = ICD_NCU_FULL;
+    o.ncu_range = true;
+    o.ncu_runs = 2;
+    assert_ok(ctx, icd_meter_open(ctx, "ncu", &o, &meter));
+    assert_ok(ctx, icd_meter_measure(ctx, meter, &subject, 1, 3, &r));
+    assert_near(value(r, "dram_bytes"), (20048576 + 3097152) / 5., 1e-6);
+    assert_int_equal(icd_readings_find(r, "dram_bytes")->count, 2);
+    icd_readings_free(ctx, r);
+    icd_meter_free(ctx, meter);
+}
+
 static void a_refusal_is_the_reason_of_every_metric(void **state)
 {
     (void)state;
@@ -305,6 +312,7 @@ int main(void)
         cmocka_unit_test(a_missing_library_leaves_a_reason),
         cmocka_unit_test(kernels_of_whole_steps),
         cmocka_unit_test(bytes_need_whole_steps),
+        cmocka_unit_test(bytes_of_a_profiled_range),
         cmocka_unit_test(a_refusal_is_the_reason_of_every_metric),
         cmocka_unit_test(allocations_may_fail),
         cmocka_unit_test(allocations_of_energy_may_fail),

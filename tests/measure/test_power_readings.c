@@ -1,25 +1,9 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "measure/power_readings.h"
 
 #include <math.h>
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 enum { BLOCKS = 4 };
 

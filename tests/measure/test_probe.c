@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include <icd/quality.h>
 
@@ -9,7 +9,6 @@
 
 enum { N = 240, WIDTH = 7, CLASSES = 3 };
 
-static icd_ctx *ctx;
 static float x[N * WIDTH];
 static int32_t label[N];
 
@@ -96,20 +95,6 @@ static void survives_failing_allocations(void **state)
     (void)state;
     clouds(.1);
     icd_test_failing_allocations(run, NULL);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
 }
 
 int main(void)

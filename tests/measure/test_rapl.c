@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -12,22 +12,6 @@
 #include <unistd.h>
 
 enum { NOBODY = 65534 };
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* folder/name = text, under a fresh folder of this test. */
 static void put(const char *root, const char *folder, const char *name, const char *text)

@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include <icd/measure.h>
 
@@ -10,22 +10,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* Every arm stands at every place equally often, and follows every other equally often.
  */

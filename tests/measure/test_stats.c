@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -8,22 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static void normal_quantile_matches_tables(void **state)
 {

@@ -7,24 +7,11 @@
 
 #include <math.h>
 
+#include "fixture.h"
+
 enum { ROWS = 6, COLS = 12, VECTOR = 4, GROUP = 4 };
 
-static icd_ctx *ctx;
 static const char TENSOR[] = "layer.0.ffn.w1", BIAS[] = "layer.0.ffn.b1";
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* A block file whose first matrix is [ROWS x COLS] with values of both signs. */
 static void write_block(const char *path)

@@ -1,24 +1,8 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "report/sweep.h"
 
 #include <string.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static void columns_by_name_quotes_and_front(void **state)
 {

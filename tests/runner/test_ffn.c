@@ -1,20 +1,7 @@
 #include "small.h"
 
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = small_ctx(2);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
+#define ICD_TEST_THREADS 2
+#include "fixture.h"
 
 enum { WIDTH = 19, INNER = 53, TOKENS = 21 };
 

@@ -3,23 +3,10 @@
 
 #include "base/npz.h"
 
+#define ICD_TEST_THREADS 2
+#include "fixture.h"
+
 enum { EVERY = 8 };
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = small_ctx(2);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* What is stored of one model. */
 typedef struct oracle {

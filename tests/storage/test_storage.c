@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/file.h"
 #include "storage/cache.h"
@@ -8,22 +8,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static icd_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = icd_ctx_new(NULL);
-    return ctx ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 static void state_survives_a_restart(void **state)
 {
