@@ -1,7 +1,7 @@
 /* The decoder against transformers (data/llama_*) and its definition; its cache. */
+#include "generative.h"
 #include "llama.h"
 
-#include "base/npz.h"
 #include "core/kv.h"
 
 static icd_ctx *ctx;
@@ -26,44 +26,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static icd_runner *runner_of(const icd_model *m, int32_t dtype, int32_t phase,
-                             const icd_batch *capacity)
-{
-    icd_runner_opts opts = small_opts(dtype);
-    icd_runner *runner = NULL;
-    opts.phase = phase;
-    opts.page = 8;
-    assert_ok(ctx, icd_runner_new(ctx, m, NULL, capacity, &opts, &runner));
-    return runner;
-}
-
-static float *logits_of(icd_runner *runner, int64_t rows)
-{
-    int64_t vocab = icd_runner_outputs(runner);
-    float *out = malloc((size_t)(rows * vocab) * sizeof *out);
-    assert_non_null(out);
-    assert_ok(ctx, icd_runner_logits(ctx, runner, 0, rows, out));
-    return out;
-}
-
-/* What transformers computed, as f32; `name`: of an archive in tests/data. */
-static float *oracle(const char *name, const char *member, int64_t *shape)
-{
-    icd_npz *npz = NULL;
-    icd_array a;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s.npz", ICD_TEST_DATA, name);
-    assert_ok(ctx, icd_i_npz_open(ctx, path, &npz));
-    assert_ok(ctx, icd_i_npz_get(ctx, npz, member, &a));
-    float *out = malloc((size_t)a.count * sizeof *out);
-    assert_non_null(out);
-    for (int64_t i = 0; i < a.count; i++) out[i] = (float)icd_i_array_real(&a, i);
-    memcpy(shape, a.shape, sizeof a.shape);
-    icd_i_array_release(ctx, &a);
-    icd_i_npz_close(ctx, npz);
-    return out;
-}
-
 static void compare_with_oracle(const char *name)
 {
     char path[512], archive[64];
@@ -74,16 +36,16 @@ static void compare_with_oracle(const char *name)
     snprintf(path, sizeof path, "%s/%s", ICD_TEST_DATA, name);
     snprintf(archive, sizeof archive, "%s/oracle", name);
     assert_ok(ctx, icd_model_open(ctx, path, &m));
-    float *ids = oracle(archive, "ids", shape);
+    float *ids = oracle(ctx, archive, "ids", shape);
     assert_true(shape[0] * shape[1] <= 256);
     for (int64_t i = 0; i < shape[0] * shape[1]; i++) id[i] = (int32_t)ids[i];
     icd_batch b = {.ids = id, .batch = shape[0], .seq = shape[1]};
-    icd_runner *runner = runner_of(m, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
-    float *hidden = oracle(archive, "hidden", shape),
-          *logits = oracle(archive, "logits", shape);
+    icd_runner *runner = runner_of(ctx, m, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
+    float *hidden = oracle(ctx, archive, "hidden", shape),
+          *logits = oracle(ctx, archive, "logits", shape);
     assert_ok(ctx, icd_runner_step(ctx, runner, &b, &out));
     assert_int_equal(shape[2], icd_runner_outputs(runner));
-    float *found = logits_of(runner, out.tokens);
+    float *found = logits_of(ctx, runner, out.tokens);
     double a = relative_gap(out.hidden, hidden, out.tokens * out.width),
            c = relative_gap(found, logits, out.tokens * shape[2]);
     print_message("%s: largest relative error: hidden %.2g, logits %.2g\n", name, a, c);
@@ -107,7 +69,7 @@ static void test_transformers(void **state)
 static double perplexity(icd_runner *runner, const icd_batch *b)
 {
     int64_t vocab = icd_runner_outputs(runner), count = 0;
-    float *logits = logits_of(runner, b->batch * b->seq);
+    float *logits = logits_of(ctx, runner, b->batch * b->seq);
     double sum = 0;
     for (int64_t t = 0; t < b->batch * b->seq; t++) {
         const float *row = logits + t * vocab;
@@ -136,13 +98,13 @@ static void test_smollm2(void **state)
         print_message("skipped: SmolLM2 is not here (tools/fetch_model.sh smollm2)\n");
         skip();
     }
-    float *ids = oracle("smollm2_oracle", "ids", shape),
-          *hidden = oracle("smollm2_oracle", "hidden", some),
-          *expected = oracle("smollm2_oracle", "perplexity", (int64_t[4]){0});
+    float *ids = oracle(ctx, "smollm2_oracle", "ids", shape),
+          *hidden = oracle(ctx, "smollm2_oracle", "hidden", some),
+          *expected = oracle(ctx, "smollm2_oracle", "perplexity", (int64_t[4]){0});
     for (int64_t i = 0; i < shape[0] * shape[1]; i++) id[i] = (int32_t)ids[i];
     icd_batch b = {.ids = id, .batch = shape[0], .seq = shape[1]};
     assert_ok(ctx, icd_model_open(ctx, FOLDER, &real));
-    icd_runner *runner = runner_of(real, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
+    icd_runner *runner = runner_of(ctx, real, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
     assert_ok(ctx, icd_runner_step(ctx, runner, &b, &out));
     for (int64_t i = 0; i < some[0] * some[1]; i++) {
         int64_t t = i / some[1] * shape[1] + i % some[1] * 4;
@@ -198,7 +160,7 @@ static void test_decode_equals_prefill(void **state)
     prompt.ids = start;
     prompt.lengths = lengths;
     result all = run_once(ctx, model, NULL, ICD_RUN_F32, &whole);
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &whole);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &whole);
     assert_ok(ctx, icd_runner_step(ctx, runner, &prompt, &out));
     for (int64_t t = 7; t < 21; t++) {
         for (int64_t s = 0; s < 4; s++) next[s] = (batch.ids[s] + 5) % 29;
@@ -218,151 +180,46 @@ static void test_decode_equals_prefill(void **state)
     result_release(&all);
 }
 
-/* Sequences of several lengths go on behind their own last tokens. */
 static void test_decode_behind_padding(void **state)
 {
     (void)state;
-    icd_output out;
-    int32_t next[4] = {1, 2, 3, 4}, ids[88], lengths[4];
-    icd_batch wide = batch,
-              longer = {.ids = ids, .lengths = lengths, .batch = 4, .seq = 22};
-    wide.seq = 22;
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &wide);
-    for (int64_t s = 0; s < 4; s++) {
-        lengths[s] = batch.lengths[s] + 1;
-        for (int64_t t = 0; t < 22; t++)
-            ids[s * 22 + t] = t < batch.lengths[s] ? batch.ids[s * 21 + t] : next[s];
-    }
-    result all = run_once(ctx, model, NULL, ICD_RUN_F32, &longer);
-    assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
-    assert_ok(ctx, icd_runner_decode(ctx, runner, next, true, &out));
-    for (int64_t s = 0; s < 4; s++)
-        assert_true(relative_gap(out.hidden + s * out.width,
-                                 all.hidden + (s * 22 + batch.lengths[s]) * all.width,
-                                 all.width) <= 1e-5);
-    icd_runner_free(ctx, runner);
-    result_release(&all);
+    decode_behind_padding(ctx, model, &batch);
 }
 
-/* Every step of the phase decodes the last token again: the same bits, and those of a new
- * runner when the batch changes. */
 static void test_decode_phase(void **state)
 {
     (void)state;
+    icd_output out;
     icd_batch other = llama_batch(&LLAMA, 2, 9, 17);
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
-    result all = run_once(ctx, model, NULL, ICD_RUN_F32, &batch), first = {0};
-    icd_output out;
-    for (int i = 0; i < 5; i++) {
-        assert_ok(ctx, icd_runner_step(ctx, runner, i == 3 ? &other : &batch, &out));
-        assert_int_equal(out.tokens, i == 3 ? 2 : 4);
-        if (i == 3) continue;
-        result r = keep_output(&out);
-        for (int64_t s = 0; s < 4; s++)
-            assert_true(
-                relative_gap(r.hidden + s * r.width,
-                             all.hidden + (s * 21 + batch.lengths[s] - 1) * r.width,
-                             r.width) <= 1e-5);
-        if (i == 0)
-            first = r;
-        else
-            assert_same_bits(&r, &first);
-        if (i) result_release(&r);
-    }
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
+    decode_phase(ctx, model, &batch, &other);
+    assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
     assert_int_equal(icd_runner_kv(runner, 0)->sequence[0].next, batch.lengths[0] - 1);
-    result_release(&first);
-    result_release(&all);
+    icd_runner_free(ctx, runner);
     small_batch_release(&other);
-    icd_runner_free(ctx, runner);
 }
 
-static icd_model *permuted(const icd_model *m, uint64_t seed)
+static void compare_orders(const llama_shape *z, uint64_t seed)
 {
-    icd_rng rng;
-    icd_perm_set *set = NULL;
-    icd_model *applied = NULL;
-    icd_i_rng_init(&rng, seed, 5);
-    assert_ok(ctx, icd_perm_set_new(ctx, &set));
-    for (int64_t a = 0; a < icd_model_axes(m); a++) {
-        const icd_axis *axis = icd_model_axis_at(m, a);
-        icd_perm *p = random_order(ctx, &rng, axis->n, icd_model_frame(m, axis->name));
-        assert_ok(ctx, icd_perm_set_put(ctx, set, axis->name, p, false));
-        icd_perm_free(ctx, p);
-    }
-    assert_ok(ctx, icd_model_apply(ctx, m, set, &applied));
-    icd_perm_set_free(ctx, set);
-    return applied;
-}
-
-/* Hidden state and logits of one prefill. */
-static result run_logits(const icd_model *m, const icd_batch *b, float **logits)
-{
-    icd_output out;
-    icd_runner *runner = runner_of(m, ICD_RUN_F32, ICD_PHASE_PREFILL, b);
-    assert_ok(ctx, icd_runner_step(ctx, runner, b, &out));
-    result kept = keep_output(&out);
-    *logits = logits_of(runner, kept.tokens);
-    icd_runner_free(ctx, runner);
-    return kept;
-}
-
-/* All axes at once, and again from there: groups move their members. */
-static void compare_permuted(const llama_shape *z, uint64_t seed)
-{
-    float *logits = NULL, *found = NULL;
-    icd_model *m = small_llama(ctx, z, seed), *once = permuted(m, seed + 1),
-              *twice = permuted(once, seed + 2);
+    icd_model *m = small_llama(ctx, z, seed);
     icd_batch b = llama_batch(z, 3, 19, seed);
-    result before = run_logits(m, &b, &logits);
-    for (int i = 0; i < 2; i++) {
-        result after = run_logits(i ? twice : once, &b, &found);
-        assert_true(relative_gap(after.hidden, before.hidden,
-                                 after.tokens * after.width) <= 1e-5);
-        assert_true(relative_gap(found, logits, after.tokens * z->vocab) <= 1e-5);
-        assert_memory_not_equal(found, logits, 64 * sizeof *found);
-        result_release(&after);
-        free(found);
-    }
-    result_release(&before);
-    free(logits);
+    compare_permuted(ctx, m, &b, z->vocab, seed + 1);
     small_batch_release(&b);
-    icd_model_free(ctx, twice);
-    icd_model_free(ctx, once);
     icd_model_free(ctx, m);
 }
 
 static void test_permutations_are_exact(void **state)
 {
     (void)state;
-    compare_permuted(&LLAMA, 21);
-    compare_permuted(&WIDE, 22);
+    compare_orders(&LLAMA, 21);
+    compare_orders(&WIDE, 22);
 }
 
 static void test_threads(void **state)
 {
     (void)state;
     icd_batch big = llama_batch(&LLAMA, 5, 64, 6);
-    for (int phase = 0; phase < 2; phase++)
-        for (int dtype = ICD_RUN_F32; dtype <= ICD_RUN_INT8; dtype++) {
-            icd_ctx *keep = ctx;
-            result one = {0};
-            for (int32_t threads = 1; threads <= 4; threads *= 2) {
-                icd_output out;
-                ctx = small_ctx(threads);
-                icd_runner *runner = runner_of(model, dtype, phase, &big);
-                assert_ok(ctx, icd_runner_step(ctx, runner, &big, &out));
-                result r = keep_output(&out);
-                if (threads == 1)
-                    one = r;
-                else
-                    assert_same_bits(&one, &r);
-                if (threads > 1) result_release(&r);
-                icd_runner_free(ctx, runner);
-                icd_ctx_free(ctx);
-            }
-            ctx = keep;
-            result_release(&one);
-        }
+    threads_change_no_bit(model, ICD_RUN_INT8, &big);
     small_batch_release(&big);
 }
 
@@ -433,7 +290,7 @@ static void test_observer(void **state)
     (void)state;
     names n = {{0}, 0};
     icd_output out;
-    icd_runner *runner = runner_of(model, ICD_RUN_INT8, ICD_PHASE_PREFILL, &batch);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_INT8, ICD_PHASE_PREFILL, &batch);
     icd_runner_observe(runner, note, &n);
     assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
     assert_int_equal(n.calls, 14);
@@ -473,7 +330,7 @@ static void shuffle_tokens(icd_runner *runner, uint64_t seed)
 static void test_token_order_does_not_matter(void **state)
 {
     (void)state;
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
     result before = decode_now(runner);
     for (uint64_t seed = 0; seed < 5; seed++) {
         shuffle_tokens(runner, seed);
@@ -520,7 +377,7 @@ static bool first_eight(int32_t position)
 static void test_drop_and_compact(void **state)
 {
     (void)state;
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
     result all = decode_now(runner);
     icd_kv_use full = icd_i_kv_use(icd_runner_kv(runner, 0));
     drop_tokens(runner, two_of_three);
@@ -535,7 +392,7 @@ static void test_drop_and_compact(void **state)
                 1e-5);
     assert_true(relative_gap(compact.hidden, all.hidden, all.tokens * all.width) > 1e-3);
     icd_runner_free(ctx, runner);
-    runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
+    runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
     result again = decode_now(runner);
     assert_same_bits(&again, &all);
     drop_tokens(runner, first_eight);
@@ -562,7 +419,7 @@ static void test_dropped_tokens_are_gone(void **state)
     for (int32_t i = 0; i < 13; i++) short_ids[i] = i + 8;
     icd_batch full = {.ids = ids, .batch = 1, .seq = 21},
               tail = {.ids = short_ids, .batch = 1, .seq = 13};
-    icd_runner *runner = runner_of(m, ICD_RUN_F32, ICD_PHASE_DECODE, &full);
+    icd_runner *runner = runner_of(ctx, m, ICD_RUN_F32, ICD_PHASE_DECODE, &full);
     assert_ok(ctx, icd_runner_step(ctx, runner, &full, &out));
     icd_kv *kv = icd_runner_kv(runner, 0);
     icd_kv_slot slot[64];
@@ -579,8 +436,8 @@ static void test_dropped_tokens_are_gone(void **state)
 static void test_int8_cache(void **state)
 {
     (void)state;
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
-    icd_runner *other = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
+    icd_runner *other = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
     result wide = decode_now(runner);
     for (int64_t n = 0; n < LLAMA.layers; n++) {
         icd_kv *copy = NULL;
@@ -656,8 +513,8 @@ static void test_attention_masses(void **state)
     icd_batch wide = batch;
     wide.seq = 30;
     for (int64_t s = 0; s < 4; s++) tokens += batch.lengths[s];
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &wide),
-               *plain = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &wide),
+               *plain = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
     assert_ok(ctx, icd_runner_attention(ctx, runner, sum_masses, &m));
     assert_ok(ctx, icd_runner_step(ctx, plain, &batch, &out));
     result expected = keep_output(&out);
@@ -703,7 +560,7 @@ static void test_cancelled_decode(void **state)
     int32_t next[4] = {1, 2, 3, 4};
     icd_batch wide = batch;
     wide.seq = 30;
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &wide);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &wide);
     assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
     assert_ok(ctx, icd_runner_decode(ctx, runner, next, false, &out));
     result before = keep_output(&out);
@@ -727,7 +584,7 @@ static void test_bad_input(void **state)
     (void)state;
     icd_output out;
     icd_runner_opts opts = small_opts(ICD_RUN_F32);
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch),
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch),
                *none = NULL;
     int32_t next[4] = {1, 2, 29, 4};
     float logits[29];

@@ -1,8 +1,7 @@
 /* Mamba against PyTorch (data/mamba, a trained one where it is) and its definition; its
  * state. */
+#include "generative.h"
 #include "mamba.h"
-
-#include "base/npz.h"
 
 static icd_ctx *ctx;
 static icd_model *model;
@@ -26,41 +25,6 @@ static int tear_down(void **state)
     icd_model_free(ctx, model);
     icd_ctx_free(ctx);
     return 0;
-}
-
-static icd_runner *runner_of(const icd_model *m, int32_t dtype, int32_t phase,
-                             const icd_batch *capacity)
-{
-    icd_runner_opts opts = small_opts(dtype);
-    icd_runner *runner = NULL;
-    opts.phase = phase;
-    assert_ok(ctx, icd_runner_new(ctx, m, NULL, capacity, &opts, &runner));
-    return runner;
-}
-
-static float *logits_of(icd_runner *runner, int64_t rows)
-{
-    int64_t vocab = icd_runner_outputs(runner);
-    float *out = malloc((size_t)(rows * vocab) * sizeof *out);
-    assert_non_null(out);
-    assert_ok(ctx, icd_runner_logits(ctx, runner, 0, rows, out));
-    return out;
-}
-
-/* A member of data/mamba/oracle.npz as f32. */
-static float *oracle(const char *member, int64_t *shape)
-{
-    icd_npz *npz = NULL;
-    icd_array a;
-    assert_ok(ctx, icd_i_npz_open(ctx, ICD_TEST_DATA "/mamba/oracle.npz", &npz));
-    assert_ok(ctx, icd_i_npz_get(ctx, npz, member, &a));
-    float *out = malloc((size_t)a.count * sizeof *out);
-    assert_non_null(out);
-    for (int64_t i = 0; i < a.count; i++) out[i] = (float)icd_i_array_real(&a, i);
-    memcpy(shape, a.shape, sizeof a.shape);
-    icd_i_array_release(ctx, &a);
-    icd_i_npz_close(ctx, npz);
-    return out;
 }
 
 /* The stream before each layer, from what the linears read and wrote. */
@@ -92,17 +56,19 @@ static void test_pytorch(void **state)
     int64_t shape[8], wide[8];
     int32_t id[64];
     assert_ok(ctx, icd_model_open(ctx, ICD_TEST_DATA "/mamba", &m));
-    float *ids = oracle("ids", shape), *hidden = oracle("hidden", wide),
-          *logits = oracle("logits", wide), *layers = oracle("stream", wide);
+    float *ids = oracle(ctx, "mamba/oracle", "ids", shape),
+          *hidden = oracle(ctx, "mamba/oracle", "hidden", wide),
+          *logits = oracle(ctx, "mamba/oracle", "logits", wide),
+          *layers = oracle(ctx, "mamba/oracle", "stream", wide);
     stream s = {.expected = layers, .count = wide[1] * wide[2] * wide[3]};
     assert_true(shape[0] * shape[1] <= 64);
     for (int64_t i = 0; i < shape[0] * shape[1]; i++) id[i] = (int32_t)ids[i];
     icd_batch b = {.ids = id, .batch = shape[0], .seq = shape[1]};
-    icd_runner *runner = runner_of(m, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
+    icd_runner *runner = runner_of(ctx, m, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
     s.x = copy_f32(layers, s.count);
     icd_runner_observe_outputs(runner, follow, &s);
     assert_ok(ctx, icd_runner_step(ctx, runner, &b, &out));
-    float *found = logits_of(runner, out.tokens);
+    float *found = logits_of(ctx, runner, out.tokens);
     double a = relative_gap(out.hidden, hidden, out.tokens * out.width),
            c = relative_gap(found, logits, out.tokens * icd_runner_outputs(runner));
     print_message("PyTorch: largest relative error: layers %.2g, hidden %.2g, logits "
@@ -148,9 +114,9 @@ static void test_trained(void **state)
         id[i] = ids->dtype == ICD_I64 ? (int32_t)((const int64_t *)ids->data)[i]
                                       : ((const int32_t *)ids->data)[i];
     icd_batch b = {.ids = id, .batch = ids->shape[0], .seq = ids->shape[1]};
-    icd_runner *runner = runner_of(real, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
+    icd_runner *runner = runner_of(ctx, real, ICD_RUN_F32, ICD_PHASE_PREFILL, &b);
     assert_ok(ctx, icd_runner_step(ctx, runner, &b, &out));
-    float *found = logits_of(runner, out.tokens);
+    float *found = logits_of(ctx, runner, out.tokens);
     double gap = relative_gap(found, logits->data, logits->count);
     print_message("trained Mamba: largest relative error of the logits %.2g\n", gap);
     assert_true(gap <= 1e-4);
@@ -200,7 +166,7 @@ static void decode_all(const mamba_shape *z, int64_t prompt_seq)
     for (int64_t i = 0; i < BATCH * prompt_seq; i++)
         start[i] = whole.ids[i / prompt_seq * SEQ + i % prompt_seq];
     result all = run_once(ctx, m, NULL, ICD_RUN_F32, &whole);
-    icd_runner *runner = runner_of(m, ICD_RUN_F32, ICD_PHASE_PREFILL, &prompt);
+    icd_runner *runner = runner_of(ctx, m, ICD_RUN_F32, ICD_PHASE_PREFILL, &prompt);
     assert_ok(ctx, icd_runner_step(ctx, runner, &prompt, &out));
     for (int64_t t = prompt_seq; t < SEQ; t++) {
         for (int64_t s = 0; s < BATCH; s++)
@@ -229,124 +195,36 @@ static void test_decode_equals_prefill(void **state)
     decode_all(&ONE_TAP, 1);
 }
 
-/* Sequences of several lengths go on behind their own last tokens. */
 static void test_decode_behind_padding(void **state)
 {
     (void)state;
-    enum { LONGER = SEQ + 1 };
-    icd_output out;
-    int32_t next[BATCH] = {1, 2, 3, 4}, ids[BATCH * LONGER], lengths[BATCH];
-    icd_batch longer = {.ids = ids, .lengths = lengths, .batch = BATCH, .seq = LONGER};
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
-    for (int64_t s = 0; s < BATCH; s++) {
-        lengths[s] = batch.lengths[s] + 1;
-        for (int64_t t = 0; t < LONGER; t++)
-            ids[s * LONGER + t] = t < batch.lengths[s] ? batch.ids[s * SEQ + t] : next[s];
-    }
-    result all = run_once(ctx, model, NULL, ICD_RUN_F32, &longer);
-    assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
-    assert_ok(ctx, icd_runner_decode(ctx, runner, next, true, &out));
-    for (int64_t s = 0; s < BATCH; s++)
-        assert_true(relative_gap(out.hidden + s * out.width,
-                                 all.hidden + (s * LONGER + batch.lengths[s]) * all.width,
-                                 all.width) <= 1e-5);
-    icd_runner_free(ctx, runner);
-    result_release(&all);
+    decode_behind_padding(ctx, model, &batch);
 }
 
-/* Every step of the phase decodes the last token again: the same bits, and those of a new
- * runner when the batch changes. */
 static void test_decode_phase(void **state)
 {
     (void)state;
     icd_batch other = mamba_batch(&MAMBA, 2, 9, 17);
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_DECODE, &batch);
-    result all = run_once(ctx, model, NULL, ICD_RUN_F32, &batch), first = {0};
-    icd_output out;
-    for (int i = 0; i < 5; i++) {
-        assert_ok(ctx, icd_runner_step(ctx, runner, i == 3 ? &other : &batch, &out));
-        assert_int_equal(out.tokens, i == 3 ? 2 : BATCH);
-        if (i == 3) continue;
-        result r = keep_output(&out);
-        for (int64_t s = 0; s < BATCH; s++)
-            assert_true(
-                relative_gap(r.hidden + s * r.width,
-                             all.hidden + (s * SEQ + batch.lengths[s] - 1) * r.width,
-                             r.width) <= 1e-5);
-        if (i == 0)
-            first = r;
-        else
-            assert_same_bits(&r, &first);
-        if (i) result_release(&r);
-    }
-    result_release(&first);
-    result_release(&all);
+    decode_phase(ctx, model, &batch, &other);
     small_batch_release(&other);
-    icd_runner_free(ctx, runner);
 }
 
-static icd_model *permuted(const icd_model *m, uint64_t seed)
+/* The residual axis, and d_inner, dt_rank and d_state of every layer. */
+static void compare_orders(const mamba_shape *z, uint64_t seed)
 {
-    icd_rng rng;
-    icd_perm_set *set = NULL;
-    icd_model *applied = NULL;
-    icd_i_rng_init(&rng, seed, 5);
-    assert_ok(ctx, icd_perm_set_new(ctx, &set));
-    for (int64_t a = 0; a < icd_model_axes(m); a++) {
-        const icd_axis *axis = icd_model_axis_at(m, a);
-        icd_perm *p = random_order(ctx, &rng, axis->n, icd_model_frame(m, axis->name));
-        assert_ok(ctx, icd_perm_set_put(ctx, set, axis->name, p, false));
-        icd_perm_free(ctx, p);
-    }
-    assert_ok(ctx, icd_model_apply(ctx, m, set, &applied));
-    icd_perm_set_free(ctx, set);
-    return applied;
-}
-
-/* Hidden state and logits of one prefill. */
-static result run_logits(const icd_model *m, const icd_batch *b, float **logits)
-{
-    icd_output out;
-    icd_runner *runner = runner_of(m, ICD_RUN_F32, ICD_PHASE_PREFILL, b);
-    assert_ok(ctx, icd_runner_step(ctx, runner, b, &out));
-    result kept = keep_output(&out);
-    *logits = logits_of(runner, kept.tokens);
-    icd_runner_free(ctx, runner);
-    return kept;
-}
-
-/* The residual axis, and d_inner, dt_rank and d_state of every layer at once; and again
- * from there. */
-static void compare_permuted(const mamba_shape *z, uint64_t seed)
-{
-    float *logits = NULL, *found = NULL;
-    icd_model *m = small_mamba(ctx, z, seed), *once = permuted(m, seed + 1),
-              *twice = permuted(once, seed + 2);
+    icd_model *m = small_mamba(ctx, z, seed);
     icd_batch b = mamba_batch(z, 3, 19, seed);
     assert_int_equal(icd_model_axes(m), 1 + 3 * z->layers);
-    result before = run_logits(m, &b, &logits);
-    for (int i = 0; i < 2; i++) {
-        result after = run_logits(i ? twice : once, &b, &found);
-        assert_true(relative_gap(after.hidden, before.hidden,
-                                 after.tokens * after.width) <= 1e-5);
-        assert_true(relative_gap(found, logits, after.tokens * z->vocab) <= 1e-5);
-        assert_memory_not_equal(found, logits, 64 * sizeof *found);
-        result_release(&after);
-        free(found);
-    }
-    result_release(&before);
-    free(logits);
+    compare_permuted(ctx, m, &b, z->vocab, seed + 1);
     small_batch_release(&b);
-    icd_model_free(ctx, twice);
-    icd_model_free(ctx, once);
     icd_model_free(ctx, m);
 }
 
 static void test_permutations_are_exact(void **state)
 {
     (void)state;
-    compare_permuted(&MAMBA, 21);
-    compare_permuted(&TURNED, 22);
+    compare_orders(&MAMBA, 21);
+    compare_orders(&TURNED, 22);
 }
 
 static void test_illegal_axes_are_refused(void **state)
@@ -372,27 +250,7 @@ static void test_threads(void **state)
 {
     (void)state;
     icd_batch big = mamba_batch(&MAMBA, 5, 70, 6);
-    for (int phase = 0; phase < 2; phase++)
-        for (int dtype = ICD_RUN_F32; dtype <= ICD_RUN_INT4; dtype++) {
-            icd_ctx *keep = ctx;
-            result one = {0};
-            for (int32_t threads = 1; threads <= 4; threads *= 2) {
-                icd_output out;
-                ctx = small_ctx(threads);
-                icd_runner *runner = runner_of(model, dtype, phase, &big);
-                assert_ok(ctx, icd_runner_step(ctx, runner, &big, &out));
-                result r = keep_output(&out);
-                if (threads == 1)
-                    one = r;
-                else
-                    assert_same_bits(&one, &r);
-                if (threads > 1) result_release(&r);
-                icd_runner_free(ctx, runner);
-                icd_ctx_free(ctx);
-            }
-            ctx = keep;
-            result_release(&one);
-        }
+    threads_change_no_bit(model, ICD_RUN_INT4, &big);
     small_batch_release(&big);
 }
 
@@ -465,7 +323,7 @@ static void test_observers_see_every_linear(void **state)
     (void)state;
     names n = {""};
     icd_output out;
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
     icd_runner_observe(runner, note, &n);
     assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
     assert_string_equal(n.text, "layer.0.mixer.in residual 84 20\n"
@@ -496,7 +354,7 @@ static void test_failed_decode_changes_nothing(void **state)
     (void)state;
     int32_t next[BATCH] = {3, 1, 4, 1};
     icd_output out;
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
     assert_ok(ctx, icd_runner_step(ctx, runner, &batch, &out));
     assert_ok(ctx, icd_runner_decode(ctx, runner, next, false, &out));
     result before = keep_output(&out);
@@ -517,7 +375,7 @@ static void test_wrong_input(void **state)
     int32_t ids[3] = {1, 29, 2}, next[BATCH] = {0, 0, 0, -1};
     icd_batch wrong = {.ids = ids, .batch = 1, .seq = 3};
     icd_output out;
-    icd_runner *runner = runner_of(model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
+    icd_runner *runner = runner_of(ctx, model, ICD_RUN_F32, ICD_PHASE_PREFILL, &batch);
     assert_fails(ctx, ICD_EINVAL, "there is no state",
                  icd_runner_decode(ctx, runner, next, true, &out));
     assert_fails(ctx, ICD_EINVAL, "token 1 has id 29",
