@@ -1,29 +1,7 @@
-#include "small.h"
+#include "encoder.h"
 
 /* Everything about how linears are executed, seen from outside: layouts must not change
    what a model computes. */
-
-static icd_ctx *ctx;
-static icd_model *source;
-static icd_batch batch;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = small_ctx(2);
-    source = small_bert(ctx, &SMALL, 2);
-    batch = small_batch(&SMALL, 5, 9, 12);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    small_batch_release(&batch);
-    icd_model_free(ctx, source);
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* The result of a layout in int8, compared with `expected` bit by bit. */
 static void assert_layout_gives(const sparse *s, const result *expected)

@@ -1,29 +1,7 @@
-#include "small.h"
+#include "encoder.h"
 
 /* Linears in every type, seen from outside: skipping zeros, packing small types and local
    orders must not change what a model computes. */
-
-static icd_ctx *ctx;
-static icd_model *source;
-static icd_batch batch;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = small_ctx(2);
-    source = small_bert(ctx, &SMALL, 2);
-    batch = small_batch(&SMALL, 5, 9, 12);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    small_batch_release(&batch);
-    icd_model_free(ctx, source);
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* The weights of the masked model in another type, in the layout; or, in f32, what those
    weights are worth, as a model of its own. */

@@ -1,29 +1,7 @@
-#include "small.h"
+#include "encoder.h"
 
 /* Outlier channels and static scales, seen from outside: kernels and orders do not change
    what a model computes, and it stays near the values that its weights hold. */
-
-static icd_ctx *ctx;
-static icd_model *source;
-static icd_batch batch;
-
-static int set_up(void **state)
-{
-    (void)state;
-    ctx = small_ctx(2);
-    source = small_bert(ctx, &SMALL, 2);
-    batch = small_batch(&SMALL, 5, 9, 12);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    small_batch_release(&batch);
-    icd_model_free(ctx, source);
-    icd_ctx_free(ctx);
-    return 0;
-}
 
 /* Every `step`-th channel is an outlier; their weights are left out of the scales. */
 static void widen(sparse *s, int32_t dtype, int32_t group, int32_t step, int32_t first,
