@@ -224,7 +224,8 @@ static void wide_rows(const part *p, int64_t row, int64_t tokens, const int8_t *
         now.first = first;
         now.count = p->count - first < PASS ? p->count - first : PASS;
         for (int64_t t = 0; t < tokens; t++, now.row += row) {
-            fetch(now.row + row + PAIR * (p->live ? now.live[0] : first));
+            if (now.count > 0)
+                fetch(now.row + row + PAIR * (p->live ? now.live[0] : first));
             rows_pass(&now, lines, vector, rows, first > 0, acc + t * vector);
         }
         first += now.count;
