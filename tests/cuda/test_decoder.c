@@ -379,6 +379,46 @@ static void test_evicts_by_mass(void **state)
     assert_true(pages[1] < pages[0]);
 }
 
+/* From the first allocation of a runner to a token after a compaction. */
+static icd_status all_of_it(icd_ctx *own, void *arg)
+{
+    const icd_model *model = arg;
+    icd_runner_opts opts = small_opts(ICD_RUN_BF16);
+    icd_runner *r = NULL;
+    icd_output out;
+    int32_t ids[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9}, length = 9;
+    icd_batch batch = {.ids = ids, .lengths = &length, .batch = 1, .seq = 9};
+    icd_batch capacity = {.batch = 1, .seq = 12};
+    on_device(&opts);
+    opts.vector = 64;
+    opts.page = 8;
+    icd_status status = icd_runner_new(own, model, NULL, &capacity, &opts, &r);
+    if (status == ICD_OK) status = icd_runner_attention(own, r, NULL, NULL);
+    if (status == ICD_OK) status = icd_runner_step(own, r, &batch, &out);
+    for (int64_t n = 0; status == ICD_OK && n < LLAMA.layers; n++) {
+        icd_kv *kv = icd_runner_kv_places(r, n);
+        icd_kv_slot list[16];
+        icd_i_kv_list(kv, 0, list);
+        icd_i_kv_drop(kv, 0, list, 3);
+        status = icd_i_kv_permute(own, kv, 0, NULL);
+    }
+    if (status == ICD_OK) status = icd_runner_decode(own, r, ids, true, &out);
+    icd_runner_free(own, r);
+    return status;
+}
+
+static void test_failing_allocations(void **state)
+{
+    (void)state;
+    need_device();
+    icd_model *model = small_llama(ctx, &LLAMA, 3);
+    icd_test_failing_allocations(all_of_it, model);
+#ifndef ICD_TEST_GPU
+    assert_int_equal(fake_state()->allocations, 0);
+#endif
+    icd_model_free(ctx, model);
+}
+
 static void test_logits(void **state)
 {
     (void)state;
@@ -403,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_masses),
         cmocka_unit_test(test_refuses_queries),
         cmocka_unit_test(test_evicts_by_mass),
+        cmocka_unit_test(test_failing_allocations),
         cmocka_unit_test(test_logits),
     };
     return run_on_device(tests, set_up, tear_down);

@@ -17,7 +17,7 @@ typedef struct fake_cuda_state {
     int fail_after;   /* calls of it that still work */
     int allocations, contexts, streams, events, graphs, modules; /* alive now */
     int launches, replays, copies;                               /* done so far */
-    size_t pinned; /* bytes of the access-policy window */
+    size_t pinned;     /* bytes of the access-policy window */
     double clock;      /* ms: every launch takes one */
     double product_ms; /* but those of products, which take this */
 } fake_cuda_state;

@@ -72,14 +72,14 @@ bool emu_has_fp8();
     static void name##_body(const type &p)
 #define ICD_SHARED(name) unsigned char *name = emu_shared()
 
-#define thread_id   emu_thread
-#define block_id    emu_block
-#define block_sync  emu_block_sync
-#define warp_xor    emu_warp_xor
-#define copy_async  emu_copy_async
-#define copy_commit emu_copy_commit
-#define multiply    emu_multiply
-#define load_stream emu_load
+#define thread_id     emu_thread
+#define block_id      emu_block
+#define block_sync    emu_block_sync
+#define warp_xor      emu_warp_xor
+#define copy_async    emu_copy_async
+#define copy_commit   emu_copy_commit
+#define multiply      emu_multiply
+#define load_stream   emu_load
 #define multiply_e4m3 emu_multiply_e4m3
 
 static inline void fence()
