@@ -62,3 +62,37 @@ bool icd_i_model_knows_all(icd_ctx *ctx, const icd_model *model,
     }
     return all;
 }
+
+icd_status icd_i_transformer_sizes(icd_ctx *ctx, const char *place, const json_t *root,
+                                   icd_model_config *c)
+{
+    const struct {
+        const char *key;
+        int64_t most, *out;
+    } size[] = {
+        {"num_hidden_layers", ICD_MOST_LAYERS, &c->layers},
+        {"hidden_size", ICD_MOST_SIZE, &c->hidden},
+        {"intermediate_size", ICD_MOST_SIZE, &c->inner},
+        {"num_attention_heads", ICD_MOST_SIZE, &c->heads},
+        {"vocab_size", INT32_MAX, &c->vocab},
+        {"max_position_embeddings", INT32_MAX, &c->positions},
+    };
+    icd_status status = ICD_OK;
+    for (size_t i = 0; status == ICD_OK && i < sizeof size / sizeof *size; ++i)
+        status =
+            icd_i_json_int(ctx, root, size[i].key, place, 1, size[i].most, size[i].out);
+    return status;
+}
+
+icd_status icd_i_model_unsupported(icd_ctx *ctx, const char *place, const char *key,
+                                   const char *found, const char *expected)
+{
+    return icd_i_fail(ctx, ICD_EUNSUPPORTED, place, NULL,
+                      "%s: found '%.100s', this version knows %s", key, found, expected);
+}
+
+bool icd_i_config_given(const json_t *root, const char *key)
+{
+    const json_t *value = json_object_get(root, key);
+    return value && !json_is_null(value);
+}

@@ -6,16 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Bounds of the sizes in config.json: products of three of them fit into an int64_t. */
-enum { MOST_LAYERS = 10000, MOST_SIZE = 1 << 20 };
-
-static icd_status unsupported(icd_ctx *ctx, const char *place, const char *key,
-                              const char *found, const char *expected)
-{
-    return icd_i_fail(ctx, ICD_EUNSUPPORTED, place, NULL,
-                      "%s: found '%.100s', this version knows %s", key, found, expected);
-}
-
 static const char *text_of(const json_t *root, const char *key, const char *otherwise)
 {
     const json_t *value = json_object_get(root, key);
@@ -28,11 +18,12 @@ static icd_status check_kind(icd_ctx *ctx, const char *place, const json_t *root
     const char *act = text_of(root, "hidden_act", "gelu");
     const char *position = text_of(root, "position_embedding_type", "absolute");
     if (strcmp(act, "gelu") && strcmp(act, "relu"))
-        return unsupported(ctx, place, "hidden_act", act, "gelu and relu");
+        return icd_i_model_unsupported(ctx, place, "hidden_act", act, "gelu and relu");
     if (strcmp(position, "absolute"))
-        return unsupported(ctx, place, "position_embedding_type", position, "absolute");
+        return icd_i_model_unsupported(ctx, place, "position_embedding_type", position,
+                                       "absolute");
     if (json_is_true(json_object_get(root, "is_decoder")))
-        return unsupported(ctx, place, "is_decoder", "true", "encoders");
+        return icd_i_model_unsupported(ctx, place, "is_decoder", "true", "encoders");
     return ICD_OK;
 }
 
@@ -40,21 +31,8 @@ static icd_status read_sizes(icd_ctx *ctx, const char *place, const json_t *root
                              icd_model_config *c)
 {
     icd_status status;
-    const struct {
-        const char *key;
-        int64_t most, *out;
-    } size[] = {
-        {"num_hidden_layers", MOST_LAYERS, &c->layers},
-        {"hidden_size", MOST_SIZE, &c->hidden},
-        {"intermediate_size", MOST_SIZE, &c->inner},
-        {"num_attention_heads", MOST_SIZE, &c->heads},
-        {"vocab_size", INT32_MAX, &c->vocab},
-        {"max_position_embeddings", INT32_MAX, &c->positions},
-        {"type_vocab_size", INT32_MAX, &c->types},
-    };
-    for (size_t i = 0; i < sizeof size / sizeof *size; ++i)
-        ICD_TRY(
-            icd_i_json_int(ctx, root, size[i].key, place, 1, size[i].most, size[i].out));
+    ICD_TRY(icd_i_transformer_sizes(ctx, place, root, c));
+    ICD_TRY(icd_i_json_int(ctx, root, "type_vocab_size", place, 1, INT32_MAX, &c->types));
     ICD_TRY(icd_i_json_real(ctx, root, "layer_norm_eps", place, &c->norm_eps));
     if (c->hidden % c->heads)
         status = icd_i_fail(ctx, ICD_EDATA, place, NULL,

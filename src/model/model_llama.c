@@ -8,31 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Bounds of the sizes in config.json: products of three of them fit into an int64_t. */
-enum { MOST_LAYERS = 10000, MOST_SIZE = 1 << 20 };
-
-static icd_status unsupported(icd_ctx *ctx, const char *place, const char *key,
-                              const char *found, const char *expected)
-{
-    return icd_i_fail(ctx, ICD_EUNSUPPORTED, place, NULL,
-                      "%s: found '%.100s', this version knows %s", key, found, expected);
-}
-
-static bool given(const json_t *root, const char *key)
-{
-    const json_t *value = json_object_get(root, key);
-    return value && !json_is_null(value);
-}
-
 static icd_status check_act(icd_ctx *ctx, const char *place, const json_t *root,
                             icd_model_config *c)
 {
     const char *act = "silu";
     icd_status status = ICD_OK;
-    if (given(root, "hidden_act"))
+    if (icd_i_config_given(root, "hidden_act"))
         ICD_TRY(icd_i_json_string(ctx, root, "hidden_act", place, &act));
     if (strcmp(act, "silu") && strcmp(act, "gelu") && strcmp(act, "relu"))
-        return unsupported(ctx, place, "hidden_act", act, "silu, gelu and relu");
+        return icd_i_model_unsupported(ctx, place, "hidden_act", act,
+                                       "silu, gelu and relu");
     snprintf(c->act, sizeof c->act, "%s", act);
 done:
     return status;
@@ -41,7 +26,8 @@ done:
 /* The object that says how positions are stretched, and in newer files the base too. */
 static const json_t *rope_object(const json_t *root, const char **key)
 {
-    *key = given(root, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    *key =
+        icd_i_config_given(root, "rope_parameters") ? "rope_parameters" : "rope_scaling";
     return json_object_get(root, *key);
 }
 
@@ -52,24 +38,25 @@ static icd_status check_rope(icd_ctx *ctx, const char *place, const json_t *root
     const json_t *rope = rope_object(root, &key),
                  *type = json_object_get(rope, "rope_type");
     if (!type) type = json_object_get(rope, "type");
-    if (given(root, "partial_rotary_factor") || given(rope, "partial_rotary_factor"))
-        return unsupported(ctx, place, "partial_rotary_factor", "a number",
-                           "heads that are turned whole");
+    if (icd_i_config_given(root, "partial_rotary_factor") ||
+        icd_i_config_given(rope, "partial_rotary_factor"))
+        return icd_i_model_unsupported(ctx, place, "partial_rotary_factor", "a number",
+                                       "heads that are turned whole");
     if (!rope || json_is_null(rope)) return ICD_OK;
     if (type && json_is_string(type) && strcmp(json_string_value(type), "default") == 0)
         return ICD_OK;
-    return unsupported(ctx, place, key,
-                       type && json_is_string(type) ? json_string_value(type)
-                                                    : "(an object)",
-                       "null and 'default'");
+    return icd_i_model_unsupported(ctx, place, key,
+                                   type && json_is_string(type) ? json_string_value(type)
+                                                                : "(an object)",
+                                   "null and 'default'");
 }
 
 static icd_status optional_int(icd_ctx *ctx, const char *place, const json_t *root,
                                const char *key, int64_t otherwise, int64_t *out)
 {
     *out = otherwise;
-    if (!given(root, key)) return ICD_OK;
-    return icd_i_json_int(ctx, root, key, place, 1, MOST_SIZE, out);
+    if (!icd_i_config_given(root, key)) return ICD_OK;
+    return icd_i_json_int(ctx, root, key, place, 1, ICD_MOST_SIZE, out);
 }
 
 static icd_status check_heads(icd_ctx *ctx, const char *place, const icd_model_config *c)
@@ -91,20 +78,7 @@ static icd_status read_sizes(icd_ctx *ctx, const char *place, const json_t *root
                              icd_model_config *c)
 {
     icd_status status;
-    const struct {
-        const char *key;
-        int64_t most, *out;
-    } size[] = {
-        {"num_hidden_layers", MOST_LAYERS, &c->layers},
-        {"hidden_size", MOST_SIZE, &c->hidden},
-        {"intermediate_size", MOST_SIZE, &c->inner},
-        {"num_attention_heads", MOST_SIZE, &c->heads},
-        {"vocab_size", INT32_MAX, &c->vocab},
-        {"max_position_embeddings", INT32_MAX, &c->positions},
-    };
-    for (size_t i = 0; i < sizeof size / sizeof *size; ++i)
-        ICD_TRY(
-            icd_i_json_int(ctx, root, size[i].key, place, 1, size[i].most, size[i].out));
+    ICD_TRY(icd_i_transformer_sizes(ctx, place, root, c));
     ICD_TRY(
         optional_int(ctx, place, root, "num_key_value_heads", c->heads, &c->kv_heads));
     ICD_TRY(
@@ -122,11 +96,11 @@ static icd_status read_reals(icd_ctx *ctx, const char *place, const json_t *root
     const json_t *rope = rope_object(root, &key);
     c->norm_eps = 1e-6;
     c->rope_theta = 10000;
-    if (given(root, "rms_norm_eps"))
+    if (icd_i_config_given(root, "rms_norm_eps"))
         ICD_TRY(icd_i_json_real(ctx, root, "rms_norm_eps", place, &c->norm_eps));
-    if (given(root, "rope_theta"))
+    if (icd_i_config_given(root, "rope_theta"))
         ICD_TRY(icd_i_json_real(ctx, root, "rope_theta", place, &c->rope_theta));
-    else if (given(rope, "rope_theta"))
+    else if (icd_i_config_given(rope, "rope_theta"))
         ICD_TRY(icd_i_json_real(ctx, rope, "rope_theta", place, &c->rope_theta));
     if (!(c->rope_theta > 0))
         status =

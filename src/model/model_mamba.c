@@ -7,21 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Bounds of the sizes in config.json: products of three of them fit into an int64_t. */
-enum { MOST_LAYERS = 10000, MOST_SIZE = 1 << 20, MOST_CONV = 16 };
-
-static bool given(const json_t *root, const char *key)
-{
-    const json_t *value = json_object_get(root, key);
-    return value && !json_is_null(value);
-}
+enum { MOST_CONV = 16 };
 
 static icd_status check_act(icd_ctx *ctx, const char *place, const json_t *root,
                             icd_model_config *c)
 {
     const char *act = "silu";
     icd_status status = ICD_OK;
-    if (given(root, "hidden_act"))
+    if (icd_i_config_given(root, "hidden_act"))
         ICD_TRY(icd_i_json_string(ctx, root, "hidden_act", place, &act));
     if (strcmp(act, "silu"))
         return icd_i_fail(ctx, ICD_EUNSUPPORTED, place, NULL,
@@ -42,9 +35,11 @@ static icd_status read_size(icd_ctx *ctx, const char *place, const json_t *root,
                             const size_row *row)
 {
     const char *key = row->key;
-    if (row->older && !given(root, key) && given(root, row->older)) key = row->older;
+    if (row->older && !icd_i_config_given(root, key) &&
+        icd_i_config_given(root, row->older))
+        key = row->older;
     *row->out = row->otherwise;
-    if (row->otherwise && !given(root, key)) return ICD_OK;
+    if (row->otherwise && !icd_i_config_given(root, key)) return ICD_OK;
     return icd_i_json_int(ctx, root, key, place, 1, row->most, row->out);
 }
 
@@ -55,10 +50,10 @@ static icd_status read_rank(icd_ctx *ctx, const char *place, const json_t *root,
     static const char KEY[] = "time_step_rank";
     const json_t *value = json_object_get(root, KEY);
     c->dt_rank = (c->hidden + 15) / 16;
-    if (!given(root, KEY)) return ICD_OK;
+    if (!icd_i_config_given(root, KEY)) return ICD_OK;
     if (json_is_string(value) && strcmp(json_string_value(value), "auto") == 0)
         return ICD_OK;
-    return icd_i_json_int(ctx, root, KEY, place, 1, MOST_SIZE, &c->dt_rank);
+    return icd_i_json_int(ctx, root, KEY, place, 1, ICD_MOST_SIZE, &c->dt_rank);
 }
 
 static icd_status read_sizes(icd_ctx *ctx, const char *place, const json_t *root,
@@ -67,16 +62,16 @@ static icd_status read_sizes(icd_ctx *ctx, const char *place, const json_t *root
     icd_status status = ICD_OK;
     int64_t expand = 0;
     const size_row size[] = {
-        {"num_hidden_layers", "n_layer", MOST_LAYERS, 0, &c->layers},
-        {"hidden_size", "d_model", MOST_SIZE, 0, &c->hidden},
+        {"num_hidden_layers", "n_layer", ICD_MOST_LAYERS, 0, &c->layers},
+        {"hidden_size", "d_model", ICD_MOST_SIZE, 0, &c->hidden},
         {"vocab_size", NULL, INT32_MAX, 0, &c->vocab},
-        {"state_size", NULL, MOST_SIZE, 16, &c->state},
+        {"state_size", NULL, ICD_MOST_SIZE, 16, &c->state},
         {"conv_kernel", NULL, MOST_CONV, 4, &c->conv},
         {"expand", NULL, 1024, 2, &expand},
     };
     for (size_t i = 0; i < sizeof size / sizeof *size; ++i)
         ICD_TRY(read_size(ctx, place, root, &size[i]));
-    const size_row inner = {"intermediate_size", NULL, MOST_SIZE, expand * c->hidden,
+    const size_row inner = {"intermediate_size", NULL, ICD_MOST_SIZE, expand * c->hidden,
                             &c->inner};
     ICD_TRY(read_size(ctx, place, root, &inner));
     ICD_TRY(read_rank(ctx, place, root, c));
@@ -86,14 +81,16 @@ done:
 
 static bool flag(const json_t *root, const char *key, bool otherwise)
 {
-    return given(root, key) ? json_is_true(json_object_get(root, key)) : otherwise;
+    return icd_i_config_given(root, key) ? json_is_true(json_object_get(root, key))
+                                         : otherwise;
 }
 
 static icd_status check_flags(icd_ctx *ctx, const char *place, const json_t *root)
 {
     static const char *const KEY[] = {"use_bias", "use_conv_bias", "tie_word_embeddings"};
     for (size_t i = 0; i < sizeof KEY / sizeof *KEY; ++i)
-        if (given(root, KEY[i]) && !json_is_boolean(json_object_get(root, KEY[i])))
+        if (icd_i_config_given(root, KEY[i]) &&
+            !json_is_boolean(json_object_get(root, KEY[i])))
             return icd_i_fail(ctx, ICD_EDATA, place, NULL, "%s: expected true or false",
                               KEY[i]);
     return ICD_OK;
@@ -107,7 +104,7 @@ static icd_status read_config(icd_ctx *ctx, icd_model_config *c, const char *pla
     ICD_TRY(check_flags(ctx, place, root));
     ICD_TRY(read_sizes(ctx, place, root, c));
     c->norm_eps = 1e-5;
-    if (given(root, "layer_norm_epsilon"))
+    if (icd_i_config_given(root, "layer_norm_epsilon"))
         ICD_TRY(icd_i_json_real(ctx, root, "layer_norm_epsilon", place, &c->norm_eps));
     if (!(c->norm_eps >= 0))
         status =

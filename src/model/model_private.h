@@ -81,6 +81,21 @@ int64_t icd_i_model_find_axis(const icd_model *model, const char *name);
 icd_status icd_i_model_check(icd_ctx *ctx, const icd_model *model, const char *name,
                              int32_t dims, const int64_t *shape);
 
+/** Bounds of the sizes in config.json: products of three of them fit into an int64_t. */
+enum { ICD_MOST_LAYERS = 10000, ICD_MOST_SIZE = 1 << 20 };
+
+/** Reads the sizes that every transformer's config.json has: layers, hidden, inner,
+ * heads, vocabulary and positions, each at least 1. */
+icd_status icd_i_transformer_sizes(icd_ctx *ctx, const char *place, const json_t *root,
+                                   icd_model_config *config);
+
+/** Whether a key of config.json is there and not null. */
+bool icd_i_config_given(const json_t *root, const char *key);
+
+/** ICD_EUNSUPPORTED "place: KEY: found 'FOUND', this version knows EXPECTED". */
+icd_status icd_i_model_unsupported(icd_ctx *ctx, const char *place, const char *key,
+                                   const char *found, const char *expected);
+
 /** Says of a tensor that this version does not know its use, and that `residual` is
  * therefore not offered: it may read the residual stream. */
 void icd_i_model_warn_unknown(icd_ctx *ctx, const icd_model *model, const char *name);
