@@ -2,6 +2,7 @@
 #include "runtime/smooth.h"
 
 #include "model/fold.h"
+#include "model/model_private.h"
 #include "runtime/subject.h"
 
 #include <math.h>
@@ -339,7 +340,14 @@ static icd_status take(icd_job *job, const changes *c, int32_t *const *exponent)
     if (!c->count) return ICD_OK;
     ICD_TRY(icd_model_replace(job->ctx, job->checkpoint, c->with, c->count, &smooth));
     ICD_TRY(same_outputs(job, smooth, &same));
-    if (same) {
+    if (same) { /* it goes on under the name of the folder that it came from */
+        smooth->path =
+            icd_i_arena_strdup(job->ctx, smooth->arena, icd_model_path(job->checkpoint));
+        if (!smooth->path) {
+            smooth->path = "";
+            status = ICD_ENOMEM;
+            goto done;
+        }
         job->unsmoothed = job->checkpoint;
         job->checkpoint = smooth;
         smooth = NULL;

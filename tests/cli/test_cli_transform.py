@@ -127,6 +127,7 @@ class Activations(CliTest):
         kept = [one["smooth"] for one in meta if one["smooth"]["applied"]]
         left = [one["smooth"] for one in meta if not one["smooth"]["applied"]]
         self.assertTrue(kept and left)
+        self.assertTrue((self.dir / "out/config.json").exists())
         for one in kept:
             self.assertGreater(one["after"]["cosine"], one["before"]["cosine"])
             self.assertIn("weight", one["into"])
