@@ -28,8 +28,9 @@ typedef struct icd_round {
 struct icd_job_rounds {
     icd_round round[ICD_ROUNDS_MAX];
     int32_t count;
-    int32_t shown; /**< number of the round whose results and files stand at the end: the
-                      last that was kept, or the first where none was */
+    /** Number of the round whose results and files stand at the end: the last that was
+     * kept, or the first where none was; 0: none has ended. */
+    int32_t shown;
 };
 
 /** A round that was kept, while the next one is tried. */

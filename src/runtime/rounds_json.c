@@ -71,7 +71,7 @@ static int kept_round(const icd_job_rounds *rounds)
 json_t *icd_i_rounds_json(const icd_job *job)
 {
     const icd_job_rounds *rounds = job->rounds;
-    if (!rounds || !icd_i_job_iterates(job)) return NULL;
+    if (!rounds || rounds->shown < 1 || !icd_i_job_iterates(job)) return NULL;
     json_t *list = json_array();
     const icd_round *last = &rounds->round[rounds->count - 1];
     for (int32_t i = 0; i < rounds->count; i++)
@@ -126,15 +126,15 @@ icd_status icd_i_round_write(icd_job *job, const icd_round *r)
 icd_status icd_i_round_publish(icd_job *job)
 {
     char folder[32];
-    if (!icd_i_job_iterates(job) || job->round == 0) return ICD_OK;
-    snprintf(folder, sizeof folder, "rounds/%d", (int)job->round);
+    if (!icd_i_job_iterates(job) || !job->rounds || job->rounds->shown < 1) return ICD_OK;
+    snprintf(folder, sizeof folder, "rounds/%d", (int)job->rounds->shown);
     return icd_i_rundir_publish(job->ctx, job->dir, folder);
 }
 
 void icd_i_rounds_words(const icd_job *job, char *out, size_t size)
 {
     const icd_job_rounds *rounds = job->rounds;
-    if (!rounds || !icd_i_job_iterates(job) || size == 0) return;
+    if (!rounds || rounds->shown < 1 || !icd_i_job_iterates(job)) return;
     const icd_round *r = &rounds->round[rounds->shown - 1];
     snprintf(out, size, "Round %d of %d %s%s%.120s%s; it ended because %.160s",
              (int)rounds->shown, (int)rounds->count,

@@ -93,7 +93,7 @@ static icd_status run(icd_ctx *ctx, void *arg)
     icd_run_opts opts = {.size = sizeof opts, .out = p->out, .no_measure = true};
     char model[1024];
     const char *const EVERY[] = {model,
-                                 "pipeline.iterations=3",
+                                 "pipeline.iterations=2",
                                  "runner.seq=16",
                                  "kernel.vector=16",
                                  "cache.enabled=false",
@@ -145,11 +145,9 @@ static void losses_fall(void **state)
 {
     (void)state;
     static const plan PLAN[] = {
-        {NULL, {"transform.sparsity.type=2:4"}},
         {NULL, {"transform.sparsity.type=2:4", "transform.quant.dtype=int8"}},
         {NULL, {"transform.quant.dtype=int4", "transform.quant.group=32"}},
         {NULL, {"transform.quant.dtype=int4", "transform.quant.group=16"}},
-        {NULL, {"transform.quant.dtype=int8", "transform.quant.group=16"}},
         {NULL,
          {"transform.sparsity.type=block", "transform.sparsity.rate=.5",
           "transform.sparsity.vector=16", "transform.sparsity.granule=4"}},
