@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the seeds of corpus/samples, corpus/wordpiece and corpus/bpe."""
+"""Writes the seeds of corpus/exec, corpus/samples, corpus/wordpiece and corpus/bpe."""
 import json
 import pathlib
 
@@ -75,8 +75,27 @@ BPE = {
     "nothing": b"",
 }
 
+EXEC = {
+    "lines": "1.5\n# ms\n\n 2.5 \r\n2e-3",
+    "words": "1 2\t3",
+    "objects": '{"lat_ms": 1.25, "toks": 4}\n{"lat_ms": [3, 4]}\n',
+    "document": '{\n "lat_ms": [1,\n 2]\n}\n',
+    "list": "[1, [2, 3]]\n[4]",
+    "cut-object": '{"lat_ms": [1',
+    "nested": '{"lat_ms": {"lat_ms": 1}}',
+    "text": '{"lat_ms": "1"}',
+    "not-a-number": "1\nfast\n",
+    "zero": "0",
+    "infinite": "1e999",
+    "zero-byte": "1\0002",
+    "deep": "[" * 3000,
+    "nothing": "",
+}
+
 
 def main():
+    for name, text in EXEC.items():
+        write("exec", name, text.encode())
     for name, data in BPE.items():
         write("bpe", name, data)
     for name, text in SAMPLES.items():

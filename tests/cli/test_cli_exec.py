@@ -3,13 +3,14 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from icd_cli import DATA, CliTest
+from icd_cli import DATA, ICD, CliTest
 
 SLEEP = 200 + os.getpid() / 1e7  # nobody else sleeps so long
 
@@ -110,6 +111,20 @@ class Exec(CliTest):
         self.assertIn("longer than 0.3 s", cause)
         self.assertIn("last words: waiting", cause)
         self.assertLess(time.monotonic() - start, 60)
+        self.assertEqual(self.sleepers(), [])
+
+    def test_an_interrupt_ends_the_command_too(self):
+        run = subprocess.Popen([ICD, "run", "-c", "c.yaml", "--out", "run", "--override",
+                                f"runner.exec.linear=touch here; sleep {SLEEP}; echo 1"], cwd=self.dir,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(600):
+            if (self.dir / "here").exists():
+                break
+            time.sleep(.05)
+        run.send_signal(signal.SIGINT)
+        _, error = run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 1, error)
+        self.assertIn("cancelled", error)
         self.assertEqual(self.sleepers(), [])
 
     def sleepers(self):
