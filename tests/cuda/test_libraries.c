@@ -166,6 +166,7 @@ static const small_shape EVEN = {1, 32, 64, 2, 23, 24, "gelu", true};
 
 typedef struct told {
     char kernel[4096], gpu[2048]; /* what events of these stages said */
+    char warned[2048];
     int kernels;
 } told;
 
@@ -211,6 +212,12 @@ static fake_library_state *fresh_splt(double ms)
     return s;
 }
 
+static void hear(void *user, const char *text)
+{
+    told *t = user;
+    keep(t->warned, sizeof t->warned, text);
+}
+
 static result run_with(const icd_model *model, int32_t dtype, const char *lt,
                        const char *splt, const icd_batch *batch, told *t)
 {
@@ -223,9 +230,11 @@ static result run_with(const icd_model *model, int32_t dtype, const char *lt,
     opts.cusparselt = splt;
     *t = (told){.kernels = 0};
     icd_ctx_on_event(ctx, listen, t);
+    icd_ctx_on_warning(ctx, hear, t);
     assert_ok(ctx, icd_runner_new(ctx, model, NULL, batch, &opts, &runner));
     assert_ok(ctx, icd_runner_step(ctx, runner, batch, &out));
     icd_ctx_on_event(ctx, NULL, NULL);
+    icd_ctx_on_warning(ctx, NULL, NULL);
     result kept = keep_output(&out);
     icd_runner_free(ctx, runner);
     return kept;
@@ -317,10 +326,13 @@ static void test_absent(void **state)
     icd_batch b = whole_batch(1, 5);
     result ours = run_with(model, ICD_RUN_BF16, "none", "none", &b, &t);
     assert_string_equal(t.gpu, "");
+    assert_string_equal(t.warned, "");
     result found = run_with(model, ICD_RUN_BF16, "/nowhere/libcublasLt.so",
                             "/nowhere/libcusparseLt.so", &b, &t);
     assert_non_null(strstr(t.gpu, "\"library\":\"cublaslt\",\"used\":false"));
     assert_non_null(strstr(t.gpu, "/nowhere/libcublasLt.so could not be loaded"));
+    assert_non_null(strstr(t.warned, "dense linears run our own kernel: cuBLASLt: "
+                                     "/nowhere/libcublasLt.so could not be loaded"));
     assert_non_null(strstr(t.gpu, "/nowhere/libcusparseLt.so could not be loaded, so 2:4 "
                                   "runs as dense"));
     assert_same_bits(&ours, &found);

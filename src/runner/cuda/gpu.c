@@ -67,6 +67,8 @@ static icd_status open_baselines(icd_ctx *ctx, const icd_runner_opts *opts, icd_
     if (is_wanted(opts->cublaslt)) {
         status = icd_i_lt_open(ctx, gpu, library_of(opts->cublaslt), &gpu->lt);
         tell(ctx, "cublaslt", status, start);
+        if (status != ICD_OK)
+            icd_i_warn(ctx, "dense linears run our own kernel: %s", icd_ctx_message(ctx));
     }
     if (is_wanted(opts->cusparselt)) {
         status = icd_i_splt_open(ctx, gpu, library_of(opts->cusparselt), &gpu->splt);
