@@ -218,8 +218,9 @@ static void hear(void *user, const char *text)
     keep(t->warned, sizeof t->warned, text);
 }
 
-static result run_with(const icd_model *model, int32_t dtype, const char *lt,
-                       const char *splt, const icd_batch *batch, told *t)
+static result run_layout(const icd_model *model, const icd_layout *layout, int32_t dtype,
+                         const char *lt, const char *splt, const icd_batch *batch,
+                         told *t)
 {
     icd_runner_opts opts = small_opts(dtype);
     icd_runner *runner = NULL;
@@ -231,13 +232,19 @@ static result run_with(const icd_model *model, int32_t dtype, const char *lt,
     *t = (told){.kernels = 0};
     icd_ctx_on_event(ctx, listen, t);
     icd_ctx_on_warning(ctx, hear, t);
-    assert_ok(ctx, icd_runner_new(ctx, model, NULL, batch, &opts, &runner));
+    assert_ok(ctx, icd_runner_new(ctx, model, layout, batch, &opts, &runner));
     assert_ok(ctx, icd_runner_step(ctx, runner, batch, &out));
     icd_ctx_on_event(ctx, NULL, NULL);
     icd_ctx_on_warning(ctx, NULL, NULL);
     result kept = keep_output(&out);
     icd_runner_free(ctx, runner);
     return kept;
+}
+
+static result run_with(const icd_model *model, int32_t dtype, const char *lt,
+                       const char *splt, const icd_batch *batch, told *t)
+{
+    return run_layout(model, NULL, dtype, lt, splt, batch, t);
 }
 
 static void assert_close(const result *a, const result *b, double bound)
@@ -284,6 +291,36 @@ static void test_faster(void **state)
     }
     small_batch_release(&b);
     icd_model_free(ctx, model);
+}
+
+/* Under local orders: the library reads columns as they are staged, and its rows are put
+ * into the order of the next product. */
+static void test_local_orders(void **state)
+{
+    static const int32_t DTYPE[] = {ICD_RUN_BF16, ICD_RUN_INT8};
+    (void)state;
+    need_device();
+    icd_model *source = small_bert(ctx, &EVEN, 5);
+    sparse s = sparse_new(ctx, source, 64, .7, 9);
+    icd_batch b = whole_batch(2, 9);
+    set_orders(ctx, s.model, s.layout, 10);
+    for (int64_t i = 0; i < s.layout->count; i++) s.layout->entry[i].quant = NULL;
+    for (int i = 0; i < 2; i++) {
+        told t;
+        fake_library_state *lt = fresh_lt(.25);
+        result ours = run_layout(s.model, s.layout, DTYPE[i], "none", "none", &b, &t);
+        result found =
+            run_layout(s.model, s.layout, DTYPE[i], ICD_FAKE_CUBLASLT, "none", &b, &t);
+        assert_non_null(strstr(t.kernel, "\"by\":\"cublaslt\""));
+        assert_null(strstr(t.kernel, "\"by\":\"ours\""));
+        assert_int_equal(lt->misuse, 0);
+        assert_close(&found, &ours, 2e-2);
+        result_release(&ours);
+        result_release(&found);
+    }
+    small_batch_release(&b);
+    sparse_free(ctx, &s);
+    icd_model_free(ctx, source);
 }
 
 /* Ours is faster, or the library refuses at any step: our kernels run, to the bit. */
@@ -515,11 +552,16 @@ static void test_prune_check(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),    cmocka_unit_test(test_sparse_products),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_sparse_products),
 #ifndef ICD_TEST_GPU
-        cmocka_unit_test(test_faster),      cmocka_unit_test(test_ours),
-        cmocka_unit_test(test_absent),      cmocka_unit_test(test_short_of_memory),
-        cmocka_unit_test(test_two_of_four), cmocka_unit_test(test_not_two_of_four),
+        cmocka_unit_test(test_faster),
+        cmocka_unit_test(test_local_orders),
+        cmocka_unit_test(test_ours),
+        cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_short_of_memory),
+        cmocka_unit_test(test_two_of_four),
+        cmocka_unit_test(test_not_two_of_four),
         cmocka_unit_test(test_prune_check),
 #endif
     };
