@@ -89,8 +89,14 @@ class Machine:
             raise PlanError(f"--icd: '{icd} doctor --json' gave no answer ({type(error).__name__}); build the program first: make build") from error
         self.fingerprint = self.doctor.get("fingerprint", {})
         self.version = self.doctor.get("version", "")
+        self.build = self._build()
         self.gpu = self._gpu_name()
         self.slug = self._slug()
+
+    def _build(self):
+        """Results of one program stay together: another build runs everything again."""
+        path = shutil.which(self.icd)
+        return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()[:16] if path else ""
 
     def _gpu_name(self):
         gpu = self.fingerprint.get("gpu")
@@ -152,7 +158,7 @@ class Runner:
     def key(self, part):
         settings = pathlib.Path(part["config"]).read_text()
         text = json.dumps({k: v for k, v in part.items() if k not in ("minutes", "about")}, sort_keys=True)
-        return hashlib.sha256("\n".join((text, settings, self.machine.version)).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join((text, settings, self.machine.version, self.machine.build)).encode()).hexdigest()[:16]
 
     def state(self, part):
         record = read_json(self.out / part["name"] / "part.json") or {}
