@@ -23,9 +23,9 @@ typedef enum icd_kernel_kind {
 
 /** What was measured where the kernel was AUTO: seconds of one product. */
 typedef struct icd_kernel_choice {
-    int32_t kernel; /**< the fastest; AUTO (0): nothing was measured */
-    int64_t tokens; /**< of the product */
-    double live;    /**< share of the granules that tiles multiply */
+    int32_t kernel;                   /**< the fastest; AUTO (0): nothing was measured */
+    int64_t tokens;                   /**< of the product */
+    double live;                      /**< share of the granules that tiles multiply */
     double dense_s, tile_s, gather_s; /**< NaN: no such kernel here */
 } icd_kernel_choice;
 

@@ -34,7 +34,8 @@ bool icd_i_packed_part(const char *name);
 /** Weights that survive in [rows x cols]. */
 int64_t icd_i_packed_survivors(const icd_mask *mask, int64_t rows, int64_t cols);
 
-/** The rest of them where outliers are stored apart. @param wide [in] ascending columns */
+/** The rest of them where outliers are stored apart. @param wide [in] ascending columns
+ */
 int64_t icd_i_packed_regular(const icd_mask *mask, int64_t rows, int64_t cols,
                              const int32_t *wide, int64_t count);
 

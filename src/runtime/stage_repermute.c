@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The weights of a group whose outliers the layout may bring together: those without scales
-   that belong to neighbours. NULL: none. */
+/* The weights of a group whose outliers the layout may bring together: those without
+   scales that belong to neighbours. NULL: none. */
 static const icd_quantized *outliers_of(const icd_job *job, const char *group)
 {
     for (int64_t i = 0; i < job->layout->count; i++) {
         const icd_layout_entry *e = &job->layout->entry[i];
-        if (!strcmp(e->group, group) && e->quant && e->quant->outliers && !e->quant->group)
+        if (!strcmp(e->group, group) && e->quant && e->quant->outliers &&
+            !e->quant->group)
             return e->quant;
     }
     return NULL;

@@ -29,8 +29,8 @@ icd_status icd_i_quant_choose(icd_ctx *ctx, const icd_calibration *cal, int64_t 
 void icd_i_quant_choice_release(icd_ctx *ctx, icd_quant_choice *choice);
 
 /**
- * The calibration rows as a kernel in int8 reads them: outliers whole, the rest rounded by
- * the fixed scale, or by that of the token.
+ * The calibration rows as a kernel in int8 reads them: outliers whole, the rest rounded
+ * by the fixed scale, or by that of the token.
  * @param out [out] [tokens x q->cols] of the caller
  */
 void icd_i_quant_inputs(const icd_quantized *q, const float *x, int64_t tokens,
