@@ -109,6 +109,7 @@ class Loss(RoundsTest):
         return rounds
 
     def test_n_m(self):
+        block(self.dir / "block.safetensors", 7, width=32, inner=48)
         metrics = self.run_rounds("run", *NM, "--no-measure", rounds=2)
         rounds = self.assert_falls(metrics, "N:M groups")
         self.assertIn("linear against its own unpermuted self, int8", [c["what"] for c in metrics["exactness"]])
@@ -163,7 +164,7 @@ class Exact(RoundsTest):
     def test_n_m_keeps_the_weights_it_keeps(self):
         for seed in range(2):
             rng = random.Random(seed)
-            block(self.dir / "block.safetensors", seed, width=4 * rng.randint(6, 10), inner=4 * rng.randint(8, 16))
+            block(self.dir / "block.safetensors", seed, width=4 * rng.randint(3, 5), inner=4 * rng.randint(4, 8))
             self.run_rounds(f"run{seed}", *sets("sparsity.type=2:4"), "--no-measure", rounds=2)
             order, pi0 = self.local(f"run{seed}", "layer.0.ffn.down", "layer.0.ffn.inner")
             (shape, now), (_, was) = self.weights(f"run{seed}")
