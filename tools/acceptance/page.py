@@ -11,7 +11,7 @@ h1{font-size:1.6rem;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2.2rem 0 .4rem}
 .muted{color:#5a6475}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;margin:.6rem 0;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.28rem .7rem .28rem 0;border-bottom:1px solid #e3e6ec;vertical-align:top}
-th{font-weight:600;color:#3a4354}td.n{white-space:nowrap}
+th{font-weight:600;color:#3a4354}td.n,td:first-child{white-space:nowrap}
 .met{color:#0b6b3a;font-weight:600}.not-met{color:#a3201d;font-weight:600}.not-evaluated{color:#6b7280}
 svg{max-width:100%;height:auto}code{font-size:12px;background:#f4f5f8;padding:.1rem .3rem;word-break:break-all}
 details{margin:.4rem 0}

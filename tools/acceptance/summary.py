@@ -55,7 +55,8 @@ class Summary:
                 "arms": [{**a, "l2_share": a["working_set"] / self.l2 if self.l2 else None, "prediction": prediction(a)} for a in arms]}
 
     def counts(self):
-        found = [p["targets"][t]["result"] for p in self.parts for t in SEED if "targets" in p]
+        found = [p["targets"][t]["result"] for p in self.parts if "targets" in p
+                 for t in SEED if p["kind"] != "quality" or t.startswith("quality")]
         return {r: found.count(r) for r in ("met", "not met", "not evaluated")}
 
     def headline(self):
