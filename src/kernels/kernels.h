@@ -34,8 +34,8 @@
  * - tile_block_f32: y[t * vector + r] = sum over the `count` live channels of a * w, each
  *   step one fused multiply-add, in the order of the list, so that all levels give the
  *   same bits. The list is entered at its channel `first`; behind 0 y holds the sum of
- *   those before it. a holds `tokens` rows in panels of ICD_PANEL (pack_panel), one behind the
- *   other; the last is as narrow as the tokens left. w holds panels of 16 rows,
+ *   those before it. a holds `tokens` rows in panels of ICD_PANEL (pack_panel), one
+ * behind the other; the last is as narrow as the tokens left. w holds panels of 16 rows,
  *   [vector / 16][room channels][16], room >= count. Channel j of the list is channel
  *   `live[j]` of the activations (NULL: j) and `at[j]` of the weights (NULL: j).
  *
