@@ -3,10 +3,12 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/options.h"
 
 #include <icd/graph.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* pi0 is solved before any transform, for f32 weights: one 64-byte line is 16 of them. */
@@ -77,17 +79,30 @@ static icd_status read_given(icd_job *job, icd_perm_set **given)
     return icd_perm_set_read(job->ctx, job->opts.reuse_perm, given);
 }
 
+/* Every option of a section, by name and resolved value. */
+static uint64_t hash_options(uint64_t h, const icd_option_table *table, const void *opts)
+{
+    for (int64_t i = 0; i < table->rows; i++) {
+        json_t *value = icd_i_option_json(&table->row[i], opts);
+        char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        h = icd_i_hash(h, table->row[i].name, strlen(table->row[i].name));
+        if (text) h = icd_i_hash(h, text, strlen(text));
+        free(text);
+        json_decref(value);
+    }
+    return h;
+}
+
 /* tag = hash(model + task + S/Q/K + seed), as the seed asks. */
 static void make_tag(icd_job *job)
 {
     const icd_config *c = job->config;
     uint64_t h = icd_i_hash(job->state.model_hash, c->model.task ? c->model.task : "",
                             c->model.task ? strlen(c->model.task) : 0);
-    const double real[] = {c->sparsity.rate};
-    const int64_t whole[] = {c->sparsity.type, c->sparsity.vector, c->sparsity.saliency,
-                             c->quant.dtype,   c->quant.method,    c->solver.seed};
-    h = icd_i_hash(h, real, sizeof real);
-    icd_i_hash_hex(icd_i_hash(h, whole, sizeof whole), job->tag);
+    h = hash_options(h, &icd_sparsity_table, &c->sparsity);
+    h = hash_options(h, &icd_quant_table, &c->quant);
+    h = hash_options(h, &icd_kv_table, &c->kv);
+    icd_i_hash_hex(icd_i_hash(h, &c->solver.seed, sizeof c->solver.seed), job->tag);
 }
 
 static icd_status apply(icd_job *job)

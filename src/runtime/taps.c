@@ -80,8 +80,8 @@ static bool matches(const char *select, const char *name)
 
 bool icd_i_axis_selected(const icd_job *job, const char *select, const icd_axis *axis)
 {
-    return !strcmp(select, "auto") ? is_own_input(job, axis)
-                                   : matches(select, axis->name);
+    return !select || !strcmp(select, "auto") ? is_own_input(job, axis)
+                                              : matches(select, axis->name);
 }
 
 /* ||w_c|| of the columns from `offset` on. */
