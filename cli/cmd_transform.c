@@ -15,8 +15,9 @@ static const cli_flag *flags(void)
     static const cli_flag ROW[] = {
         {"--s", 's', "SPEC", "sparsity: hds:V=64,rate=.75 | 2:4 | nm:n=1,m=4 | ...", NULL,
          &arg.s, NULL},
-        {"--q", 'q', "SPEC", "weights: int8 | int8:outliers=.01,smooth=auto | int4:group=32 | fp8 | ...", NULL,
-         &arg.q, NULL},
+        {"--q", 'q', "SPEC",
+         "weights: int8 | int8:outliers=.01,smooth=auto | int4:group=32 | fp8 | ...",
+         NULL, &arg.q, NULL},
         {"--input", 'i', "FILE",
          "text, or ids as .npy, for calibration; none: magnitudes alone", NULL,
          &arg.input, NULL},
@@ -140,8 +141,10 @@ const cli_command cli_transform = {
         "  icd transform MODEL_DIR --s hds:V=64,rate=.75 --q int8 -o OUT_DIR\n"
         "  icd transform MODEL_DIR --s 2:4 --q fp8 --input data/text/austen.txt -o OUT\n"
         "  icd transform MODEL_DIR --q int4:group=32 --format dense -o OUT_DIR\n"
-        "  icd transform MODEL_DIR --q int8:outliers=.01,activation=static --input TEXT -o OUT\n"
-        "  icd transform MODEL_DIR --q int8:smooth=auto,exclude=layer.0.* --input TEXT -o OUT\n",
+        "  icd transform MODEL_DIR --q int8:outliers=.01,activation=static --input TEXT "
+        "-o OUT\n"
+        "  icd transform MODEL_DIR --q int8:smooth=auto,exclude=layer.0.* --input TEXT "
+        "-o OUT\n",
     .min_positionals = 1,
     .max_positionals = 1,
     .flags = flags,

@@ -63,8 +63,8 @@ typedef struct icd_layout_opts {
 /** Section `kernel`. */
 typedef struct icd_kernel_opts {
     size_t size;
-    int32_t kind;   /**< icd_kernel_kind of the linear and iterative arms */
-    int32_t vector; /**< rows of a kernel's row block */
+    int32_t kind;     /**< icd_kernel_kind of the linear and iterative arms */
+    int32_t vector;   /**< rows of a kernel's row block */
     double threshold; /**< activations with |a| below it are taken as zero and skipped */
 } icd_kernel_opts;
 

@@ -24,8 +24,8 @@ typedef enum icd_run_dtype {
 } icd_run_dtype;
 
 /** Where a model runs. A GPU multiplies int8, e4m3 or, in runs of another type, bf16 with
- * sums in f32 (docs/gpu.md); runs in f32, which tracing and checks against the checkpoint ask
- * for, stay on the CPU. */
+ * sums in f32 (docs/gpu.md); runs in f32, which tracing and checks against the checkpoint
+ * ask for, stay on the CPU. */
 typedef enum icd_run_device { ICD_RUN_CPU, ICD_RUN_CUDA } icd_run_device;
 
 /** What a step of a generative model (mamba, decoder) does. */
@@ -74,12 +74,12 @@ typedef struct icd_runner_opts {
     int64_t page;   /**< decoder: tokens of one page of the KV cache */
     int32_t device; /**< icd_run_device */
     bool l2_pin;    /**< set from layout.l2_pin */
-    const char *driver; /**< library of the CUDA driver; NULL: libcuda.so.1 */
+    const char *driver;   /**< library of the CUDA driver; NULL: libcuda.so.1 */
     const char *cublaslt; /**< a GPU's dense baseline: library of cuBLASLt; NULL: that of
                              CUDA 13, else 12; "none": our kernels only */
     const char *cusparselt; /**< weights of which two of any four are live: library of
                                cuSPARSELt; NULL: libcusparseLt.so.0; "none": as dense */
-    int32_t kind; /**< icd_runner_kind: read by the loop, not by icd_runner_new */
+    int32_t kind;     /**< icd_runner_kind: read by the loop, not by icd_runner_new */
     double threshold; /**< set from kernel.threshold: staged activations with |a| below it
                          are zero; 0: as they are */
 } icd_runner_opts;
@@ -170,8 +170,8 @@ struct icd_layout_entry;
 icd_status icd_runner_linear_cost(icd_ctx *ctx, const struct icd_layout_entry *entry,
                                   int32_t vector, icd_linear_cost *out);
 
-/** What `kernel: auto` found for linear number `linear` (core/layout.h); kernel 0 where its
- * entry named one. */
+/** What `kernel: auto` found for linear number `linear` (core/layout.h); kernel 0 where
+ * its entry named one. */
 struct icd_kernel_choice;
 void icd_runner_choice(const icd_runner *runner, int64_t linear,
                        struct icd_kernel_choice *out);

@@ -47,7 +47,7 @@ typedef struct icd_pool {
 
 struct icd_ctx {
     icd_allocator allocator;
-    bool libc; /**< the allocator is the C library's */
+    bool libc;                 /**< the allocator is the C library's */
     struct icd_region *region; /**< NULL, or where blocks come from: base/region.h */
     int32_t threads;
     double born;

@@ -107,7 +107,8 @@ void icd_i_heat_pair(icd_page *page, const char *axis, bool local);
  * they are not there or do not fit. */
 void icd_i_tile_maps(icd_page *page);
 
-/** Break-even shares and the kernels that were chosen; nothing where none were measured. */
+/** Break-even shares and the kernels that were chosen; nothing where none were measured.
+ */
 void icd_i_kernel_tables(icd_page *page);
 
 /** report.csv: one line per arm (docs/artifacts.md). */

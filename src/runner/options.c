@@ -44,7 +44,8 @@ const icd_option_table icd_runner_table = {
 
 static const icd_option EXEC_ROW[] = {
     {"command", EXEC(command), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
-     "of every arm without one of its own; {arm}, {model}, {perm}, {run} and {threads} in "
+     "of every arm without one of its own; {arm}, {model}, {perm}, {run} and {threads} "
+     "in "
      "it are replaced"},
     {"linear", EXEC(linear), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
      "command of linear, and of the A/A control"},

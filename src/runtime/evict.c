@@ -39,8 +39,8 @@ static icd_status evict_layer(icd_ctx *ctx, icd_runner *runner, int64_t layer,
                               icd_transform_meta *meta)
 {
     struct icd_kv *thinned = NULL;
-    const struct icd_kv *held = opts->int8 ? icd_runner_kv(runner, layer)
-                                           : icd_runner_kv_places(runner, layer);
+    const struct icd_kv *held =
+        opts->int8 ? icd_runner_kv(runner, layer) : icd_runner_kv_places(runner, layer);
     icd_status status = icd_apply_kvcache(ctx, held, opts, &thinned, effect, meta);
     if (status == ICD_OK && thinned)
         status = opts->int8 ? icd_runner_put_kv(ctx, runner, layer, thinned)

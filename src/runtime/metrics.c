@@ -109,12 +109,12 @@ static json_t *arm_row(icd_job *job, int64_t a)
         icd_i_kernel_words(arm->layout, kernel, sizeof kernel);
     icd_i_cpu_model(cpu, sizeof cpu);
     if (icd_i_arm_cost(job, arm->layout, &cost) != ICD_OK) return NULL;
-    json_t *row = json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I,s:I,s:I}", "name", arm->name, "role", arm->role,
-        "kernel", kernel,
-        "hw", cpu, "driver", "none", "seed", (json_int_t)job->config->solver.seed,
-        "clock cap", "unlocked", "live", (json_int_t)cost.live, "all",
-        (json_int_t)cost.all, "bytes", (json_int_t)cost.bytes);
+    json_t *row =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I,s:I,s:I}", "name", arm->name, "role",
+                  arm->role, "kernel", kernel, "hw", cpu, "driver", "none", "seed",
+                  (json_int_t)job->config->solver.seed, "clock cap", "unlocked", "live",
+                  (json_int_t)cost.live, "all", (json_int_t)cost.all, "bytes",
+                  (json_int_t)cost.bytes);
     if (job->kv)
         json_object_set_new(row, "kv",
                             json_pack("{s:s,s:I,s:I,s:I}", "order",

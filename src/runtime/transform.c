@@ -56,8 +56,7 @@ static int64_t stored_bytes(const icd_layout_entry *e, const icd_quantized *q)
 {
     double kept = e->mask ? icd_i_mask_density(e->mask) : 1;
     double regular = (double)(e->rows * (e->cols - (q ? q->outliers : 0)));
-    double bits =
-        kept * regular * icd_weight_dtype_bits(q ? q->dtype : ICD_WEIGHT_F32);
+    double bits = kept * regular * icd_weight_dtype_bits(q ? q->dtype : ICD_WEIGHT_F32);
     int64_t bytes = (int64_t)ceil(bits / 8);
     if (q) bytes += q->outliers * (2 * q->rows + (int64_t)sizeof *q->outlier);
     if (e->mask) bytes += e->mask->blocks * ((e->cols + 7) / 8);

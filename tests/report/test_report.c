@@ -78,7 +78,8 @@ static json_t *parse(const char *text)
 }
 
 static const char ROUNDS[] =
-    "{'outcome':'kept','rounds':{'asked':3,'kept':2,'shown':2,'stopped':'the 95 % CI of the gain, "
+    "{'outcome':'kept','rounds':{'asked':3,'kept':2,'shown':2,'stopped':'the 95 % CI of "
+    "the gain, "
     "-0.40 to +0.30 %, includes zero','round':[{'round':1,'against':'pi0','groups':[],"
     "'redone':0,'loss_before':null,'loss_after':0.0821,'moved':90,'inputs':100,"
     "'before':{'live':90,'all':100,'bytes':900},'after':{'live':40,'all':100,'bytes':400}"
