@@ -1,6 +1,7 @@
 /* A linear probe: ridge regression on one-hot labels, cross-validated. */
 #include <icd/quality.h>
 
+#include "base/blas.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -143,7 +144,9 @@ static int32_t predict(const probe *p, int64_t i)
 
 static icd_status score_fold(icd_ctx *ctx, probe *p, int32_t fold, double *score)
 {
+    icd_i_blas_alone();
     icd_status status = fit(ctx, p, gather(p, fold));
+    icd_i_blas_shared();
     for (int64_t i = 0; status == ICD_OK && i < p->n; i++)
         if (p->fold[i] == fold) score[i] = predict(p, i) == p->label[i];
     return status;

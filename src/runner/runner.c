@@ -1,11 +1,11 @@
 #include <icd/runner.h>
 
+#include "base/blas.h"
 #include "core/kv.h"
 #include "kernels/linear_small.h"
 #include "runner/linear.h"
 #include "runner/runner_private.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -186,6 +186,7 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     *out = NULL;
     ICD_TRY(check_capacity(ctx, capacity));
     ICD_TRY(ICD_ALLOC(ctx, 1, &r));
+    icd_i_blas_alone();
     ICD_TRY(icd_options_resolve(ctx, &icd_runner_table, opts, &r->opts));
     if (r->opts.vector <= 0) r->opts.vector = 64;
     if (r->opts.dtype == ICD_RUN_F32) r->opts.device = ICD_RUN_CPU;
@@ -196,8 +197,6 @@ icd_status icd_runner_new(icd_ctx *ctx, const icd_model *model, const icd_layout
     r->capacity = *capacity;
     r->workers = icd_ctx_threads(ctx);
     r->k = icd_i_kernels(icd_i_cpu_best());
-    /* our threads split the work; a BLAS's own would reorder sums */
-    openblas_set_num_threads(1);
     ICD_TRY(check_threshold(ctx, r));
     ICD_TRY(load_all(ctx, r, layout));
     ICD_TRY(check_layout(ctx, r, layout));
@@ -230,6 +229,7 @@ void icd_runner_free(icd_ctx *ctx, icd_runner *r)
     icd_i_free(ctx, r->scratch);
     icd_i_free(ctx, r->mass);
     icd_i_free(ctx, r);
+    icd_i_blas_shared();
 }
 
 icd_status icd_runner_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,

@@ -1,5 +1,6 @@
 #include "solver/lobpcg.h"
 
+#include "base/blas.h"
 #include "base/mem.h"
 #include <lapacke.h>
 #include <math.h>
@@ -319,7 +320,10 @@ icd_status icd_i_dense_fiedler(icd_ctx *ctx, const icd_laplacian *l, double *x,
     ICD_TRY(ICD_ALLOC(ctx, l->n, &values));
     ICD_TRY(ICD_ALLOC(ctx, l->n, &scratch));
     fill_dense(l, values, scratch, a);
-    if (LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', l->n, a, l->n, values) != 0) {
+    icd_i_blas_alone();
+    int failed = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', l->n, a, l->n, values);
+    icd_i_blas_shared();
+    if (failed) {
         status = icd_i_fail(ctx, ICD_ENUMERIC, "Fiedler vector", NULL,
                             "LAPACK found no eigenvalues of a matrix of %d rows", l->n);
         goto done;

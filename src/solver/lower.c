@@ -1,5 +1,6 @@
 #include "solver/lower.h"
 
+#include "base/blas.h"
 #include "base/mem.h"
 #include <lapacke.h>
 #include <math.h>
@@ -217,7 +218,10 @@ static icd_status spectral_bound(lower *b, double *bound)
         double sum = 0;
         ICD_TRY(icd_i_check_cancel(b->ctx));
         fill(b, TILTS[t], a);
-        if (LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'L', b->n, a, b->n, values) != 0) {
+        icd_i_blas_alone();
+        int failed = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'L', b->n, a, b->n, values);
+        icd_i_blas_shared();
+        if (failed) {
             status =
                 icd_i_fail(b->ctx, ICD_ENUMERIC, "lower bound", "choose bound degree",
                            "LAPACK found no eigenvalues of a matrix of %d rows", b->n);
