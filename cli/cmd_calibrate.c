@@ -40,12 +40,12 @@ static icd_status show_json(const icd_calibrate_result *c)
                                               r->ms, "line_ms", r->line_ms));
     }
     return cli_print_json(json_pack(
-        "{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "file", c->path,
+        "{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:s?,s:o}", "file", c->path,
         "base_ms", real(c->base_ms), "ms_per_mb", real(c->ms_per_mb), "r2", real(c->r2),
         "r2_cv", real(c->r2_cv), "spearman", real(c->spearman), "alpha", real(c->alpha),
         "mu", real(c->mu), "lambda", real(c->lambda), "tau", real(c->tau), "j_r2_cv",
         real(c->j_r2_cv), "j_spearman", real(c->j_spearman), "blocks",
-        (json_int_t)c->blocks, "layouts", rows));
+        (json_int_t)c->blocks, "flaw", c->flaw, "layouts", rows));
 }
 
 static icd_status show(cli_app *app, const icd_calibrate_result *c)
@@ -66,6 +66,10 @@ static icd_status show(cli_app *app, const icd_calibrate_result *c)
                c->alpha, c->mu, c->lambda, c->tau, c->j_r2_cv, c->j_spearman);
     else
         puts("J: no weights fit these times");
+    if (c->flaw)
+        printf("of no use for predictions: %s; runs will ignore it. Calibrate for longer "
+               "(--timeout), with more layouts, on a quieter machine\n",
+               c->flaw);
     printf("written: %s\n", c->path);
     return ICD_OK;
 }

@@ -86,7 +86,7 @@ static icd_run_opts run_options(char *self, size_t size, const char *worker[4])
 
 static icd_status finish(cli_app *app, icd_status status, icd_run_summary *summary)
 {
-    if (summary && (status == ICD_OK || status == ICD_EGATE)) {
+    if (summary) {
         icd_status shown = show(app, summary);
         if (status == ICD_OK) status = shown;
     }
@@ -190,6 +190,26 @@ static icd_status show_samples(cli_app *app, const icd_samples *samples)
     return status;
 }
 
+/* metrics.json and the report follow the new samples: all other stages are done, so that
+ * resuming only judges. A round's folder, or one without a state, has nothing to judge.
+ */
+static icd_status judge_again(cli_app *app)
+{
+    char path[PATH_MAX], self[PATH_MAX];
+    const char *worker[4], *dir = app->positional[0];
+    icd_run_summary *summary = NULL;
+    snprintf(path, sizeof path, "%s/state.json", dir);
+    if (access(path, F_OK) != 0) return ICD_OK;
+    icd_run_opts opts = run_options(self, sizeof self, worker);
+    opts.out = NULL;
+    icd_status status = icd_resume(app->ctx, dir, &opts, &summary);
+    if (app->json) {
+        icd_run_summary_free(app->ctx, summary);
+        return status;
+    }
+    return finish(app, status, summary);
+}
+
 static icd_status measure(cli_app *app)
 {
     char path[PATH_MAX];
@@ -212,12 +232,12 @@ static icd_status measure(cli_app *app)
     status = icd_samples_read(app->ctx, path, &samples);
     if (status == ICD_OK) status = show_samples(app, samples);
     icd_samples_free(app->ctx, samples);
-    return status;
+    return status == ICD_OK ? judge_again(app) : status;
 }
 
 const cli_command cli_measure = {
     .name = "measure",
-    .summary = "time the arms of a run directory again and write its samples.csv",
+    .summary = "time the arms of a run directory again and judge it by the new samples",
     .usage = "RUN_DIR [--arm NAME]",
     .examples = "  icd measure runs/x\n  icd measure runs/x --json\n"
                 "  ncu icd measure runs/x --arm iterative --steps 3\n",

@@ -306,21 +306,34 @@ static icd_status flush_output(icd_status status)
     return status == ICD_OK ? ICD_EIO : status;
 }
 
+static int unknown_command(const char *name)
+{
+    fprintf(stderr, "icd: error %s: found '%s', expected ", icd_status_code(ICD_EINVAL),
+            name);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(stderr, "%s%s", i ? i + 1 < COMMANDS ? ", " : " or " : "",
+                COMMAND[i]->name);
+    fputs("; see `icd --help`\n", stderr);
+    return icd_status_exit_code(ICD_EINVAL);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "--help";
+    char help[] = "--help", *of_command[] = {argv[0], argc > 2 ? argv[2] : NULL, help};
+    if (!strcmp(name, "help") && argc > 2) { /* icd help solve */
+        argc = 3;
+        argv = of_command;
+        name = argv[1];
+    }
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
         print_help();
-        return argc > 1 ? 0 : icd_status_exit_code(ICD_EINVAL);
+        icd_status told = flush_output(argc > 1 ? ICD_OK : ICD_EINVAL);
+        return icd_status_exit_code(told);
     }
     if (!strcmp(name, "--version")) name = "version";
     const cli_command *command = find_command(name);
-    if (!command) {
-        fprintf(stderr,
-                "icd: error %s: found '%s', expected a command; see `icd --help`\n",
-                icd_status_code(ICD_EINVAL), name);
-        return icd_status_exit_code(ICD_EINVAL);
-    }
+    if (!command) return unknown_command(name);
     icd_ctx_opts opts = {.size = sizeof opts};
     if (find_threads(argc - 2, argv + 2, &opts.threads) != ICD_OK)
         return icd_status_exit_code(ICD_EINVAL);

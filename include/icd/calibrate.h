@@ -38,6 +38,7 @@ typedef struct icd_calibrate_result {
     double spearman;           /**< rank correlation of left-out predictions with times */
     double alpha, mu, lambda, tau; /**< of J; alpha + mu = 1 */
     double j_r2_cv, j_spearman;    /**< of c + s J as a predictor of the time */
+    const char *flaw; /**< why the fit predicts nothing, half a sentence; NULL: it does */
     icd_calibrate_row *row;
     int64_t rows, blocks;
     char path[1024]; /**< the file */

@@ -21,13 +21,15 @@ typedef struct icd_compare_opts {
     bool relative; /**< the baseline compares arms as multiples of linear, which another
                       machine may judge, too */
     const char *baseline; /**< baseline file to check the first run against; NULL: none */
-    double max_regression; /**< share: .02 = 2 % slower is still allowed */
+    double max_regression; /**< share: .02 = 2 % slower is still allowed; 0: .01, the band
+                                that counts as the same */
 } icd_compare_opts;
 
 /** What a comparison came to. */
 typedef struct icd_compare_result {
     char *json;            /**< everything, as docs/artifacts.md describes it */
-    bool regression;       /**< an arm is slower than the baseline allows */
+    bool regression;       /**< an arm is slower than the baseline allows, or nobody can
+                                tell: the interval is too wide */
     char *regression_text; /**< one sentence about the worst one; NULL: none */
 } icd_compare_result;
 

@@ -25,6 +25,7 @@ typedef struct icd_evidence {
     double p, p_holm;         /**< two-sided; adjusted for all metrics that decide */
     int64_t count;            /**< blocks, windows or examples behind it */
     icd_provenance provenance;
+    bool distrusted;     /**< its control failed: shown, but decides nothing */
     const char *reason;  /**< why it is absent, or why its verdict is what it is */
     icd_verdict verdict; /**< FASTER reads "better", SLOWER "worse" */
 } icd_evidence;
@@ -46,9 +47,10 @@ icd_evidence icd_evidence_metrics(const char *name, const icd_metric *a,
                                   bool more_is_better);
 
 /**
- * Quality per example (1 or 0, or a loss turned around: more is better), in pp of the
- * mean, paired: BCa interval over examples.
- * @return ICD_OK (n < 2: not evaluated) | ICD_ENOMEM
+ * Quality per example (more is better), in pp of the mean, paired. Scores of 1 and 0, and
+ * scores that are all equal, get Tango's score interval, others BCa over examples: that
+ * no difference was seen is never a proof that there is none.
+ * @return ICD_OK (n < 10: not evaluated) | ICD_ENOMEM
  */
 icd_status icd_evidence_quality(icd_ctx *ctx, const double *a, const double *b, int64_t n,
                                 int64_t seed, icd_evidence *out);
@@ -77,8 +79,12 @@ typedef struct icd_gate {
     bool required; /**< --gate looks at it */
 } icd_gate;
 
-/** A change must reach a target: the point estimate decides, the reason tells whether the
- * whole interval does. Only MEASURED evidence is evaluated. */
+/**
+ * A change must reach a target: met or not where the whole interval says so. Where it
+ * reaches across, the point estimate decides about an improvement whose verdict (of
+ * icd_evidence_judge) is beyond doubt, and the reason says so; else not evaluated. Only
+ * MEASURED evidence is evaluated.
+ */
 icd_gate icd_gate_change(const char *name, const icd_evidence *e, double target);
 
 /** Quality must not fall by more than `lost` pp: met where the whole interval says so,

@@ -53,6 +53,10 @@ typedef struct icd_arm {
     /** Takes a whole sample by itself, as a program does that prints its latencies: their
      * mean and how many they were; NULL: bursts of `step` are timed. */
     icd_status (*burst)(icd_ctx *ctx, void *self, double *lat_ms, int64_t *steps);
+    /** Cold mode, before a sample: empties the caches of the device that computes. NULL:
+     * those of this CPU are emptied. */
+    icd_status (*flush)(icd_ctx *ctx, void *self);
+    bool elsewhere; /**< computes on a device of its own: this CPU's clock says nothing */
 } icd_arm;
 
 /** Which criterion ended a measurement. */
@@ -76,7 +80,9 @@ typedef struct icd_clock {
     double tsc_mhz; /**< time-stamp counter over CLOCK_MONOTONIC_RAW; 0: there is none */
     double tsc_worst_ppm; /**< of any block from that rate: how far two clocks differ */
     double mhz_low, mhz_mean,
-        mhz_high; /**< speed of the core before bursts; 0: unknown */
+        mhz_high;       /**< speed of the core before bursts; 0: unknown */
+    double observing_s; /**< in which that speed and interruptions were read, beside what
+                           is timed */
 } icd_clock;
 
 /** Raw samples: lat_ms[block * arms + arm], in milliseconds per step, never sorted or
@@ -163,10 +169,11 @@ icd_status icd_samples_log_mean(icd_ctx *ctx, const icd_samples *samples, const 
                                 const char *reference, icd_log_mean *out);
 
 /**
- * Measurement b against measurement a: a share like icd_comparison.delta with its 95 %
+ * Measurement b against measurement a: a share like icd_comparison.delta with its
  * interval by Welch's t on ln t; the verdict's band is +-1 %.
+ * @param level [in] of the interval: .95
  */
-void icd_log_mean_compare(const icd_log_mean *a, const icd_log_mean *b,
+void icd_log_mean_compare(const icd_log_mean *a, const icd_log_mean *b, double level,
                           icd_comparison *out);
 
 /** How all arms together changed while they were measured. */

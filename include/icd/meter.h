@@ -27,6 +27,7 @@ extern "C" {
 #endif
 
 typedef enum icd_ncu_mode {
+    ICD_NCU_AUTO, /**< full where the command marks its steps (ncu_range), else sample */
     ICD_NCU_SAMPLE, /**< the first `ncu_kernels` kernels of the steady state */
     ICD_NCU_FULL    /**< every kernel of the steps */
 } icd_ncu_mode;
@@ -67,9 +68,17 @@ typedef struct icd_meter icd_meter;
 /** Addresses that one inference touches (core/addrs.h). */
 typedef struct icd_addrs icd_addrs;
 
+/** Where an arm runs, and what a meter counts. */
+typedef enum icd_meter_device {
+    ICD_METER_ANYWHERE, /**< not known, or both */
+    ICD_METER_CPU,
+    ICD_METER_GPU
+} icd_meter_device;
+
 /** What is measured; a meter takes the form that it can use. */
 typedef struct icd_meter_subject {
     const char *name;   /**< of the arm: "linear" */
+    int32_t device;     /**< icd_meter_device: a meter of the other one reads nothing */
     double tokens;      /**< of one step; 0: no value per token */
     const icd_arm *arm; /**< stepped in this process; a step returns when its work is
                            done; NULL: cannot */
@@ -148,6 +157,12 @@ icd_status icd_meter_measure(icd_ctx *ctx, icd_meter *meter,
                              int64_t windows, icd_readings **out);
 void icd_readings_free(icd_ctx *ctx, icd_readings *readings);
 
+/** Readings in which every metric of the meter is ABSENT with this reason, for a meter
+ * that failed. @param out [out] [subjects], as icd_meter_measure */
+icd_status icd_meter_absent(icd_ctx *ctx, const icd_meter *meter,
+                            const icd_meter_subject *subject, int64_t subjects,
+                            const char *reason, icd_readings **out);
+
 /** The metric of a name; NULL where there is none. */
 const icd_metric *icd_readings_find(const icd_readings *readings, const char *name);
 
@@ -187,7 +202,8 @@ icd_status icd_overhead_measure(icd_ctx *ctx, const char *dir, icd_overhead *out
 /** Share of `run_s` that went into events, or into the two clock readings of each of
  * `samples`; MODELLED, name "event_overhead" or "clock_overhead", unit "%". */
 icd_metric icd_overhead_events(const icd_overhead *cost, int64_t events, double run_s);
-icd_metric icd_overhead_clock(const icd_overhead *cost, int64_t samples, double run_s);
+icd_metric icd_overhead_clock(const icd_overhead *cost, int64_t samples,
+                              double observing_s, double run_s);
 
 /** Whether it is as small as promised: events below 1 %, clocks below 5 %. */
 bool icd_overhead_fits(const icd_metric *overhead);

@@ -145,8 +145,12 @@ typedef struct icd_run_summary {
 /**
  * Runs the loop in a run directory: takes its lock, writes every artifact atomically,
  * ends in REPORTED whatever happens.
+ * @param out [out] icd_run_summary_free; also set where the loop failed and a report was
+ *                  written about that
  * @return ICD_OK (a rollback included) | ICD_EINVAL | ICD_EBUSY the directory is in use |
- * ICD_EIO | ICD_EGATE with opts->gate | ICD_ECANCELLED
+ * ICD_EGATE with opts->gate | ICD_ECANCELLED | what the machine lacked or refused, after
+ * a rollback: ICD_EIO, ICD_EDATA, ICD_ENOMEM, ICD_EUNSUPPORTED, ICD_EMEASURE,
+ * ICD_ETIMEOUT
  */
 icd_status icd_run(icd_ctx *ctx, const struct icd_config *config,
                    const icd_run_opts *opts, icd_run_summary **out);

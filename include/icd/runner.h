@@ -103,9 +103,9 @@ struct icd_layout;
 /**
  * Makes a runner: loads and packs every weight as `layout` says. The model must outlive
  * it; the layout is copied from. Linears of a group share one input buffer, so their
- * local orders must be the same; kernels and granules may differ. From here on the
- * process's OpenBLAS uses one thread: the context's threads split the work in fixed
- * parts.
+ * local orders must be the same; kernels and granules may differ. While a
+ * runner lives the process's OpenBLAS uses one thread: the context's threads split the
+ * work in fixed parts.
  * @param layout [in] masks, local orders, kernels per linear; NULL: dense, identity
  * @param capacity [in] largest batch that will be run (sizes the buffers)
  * @return ICD_OK | ICD_EINVAL unknown linear, wrong frame or shape, orders of a group

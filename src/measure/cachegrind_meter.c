@@ -232,6 +232,7 @@ const icd_meter_kind icd_i_meter_cachegrind = {
     .area = "counters",
     .help = "a first and a last cache level simulated under valgrind",
     .needs = ICD_METER_COMMAND,
+    .device = ICD_METER_CPU,
     .metric = METRIC,
     .metrics = sizeof METRIC / sizeof METRIC[0],
     .open = open_meter,

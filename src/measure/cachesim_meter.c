@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 
+#include <string.h>
+
 static const icd_meter_metric METRIC[] = {
     {"l2_hit_pct", "%"},
     {"llc_hit_pct", "%"},
@@ -22,9 +24,10 @@ static icd_status open_meter(icd_ctx *ctx, icd_meter *meter)
     icd_cache_model *model = icd_i_arena_alloc(ctx, meter->arena, sizeof *model);
     if (!model) return ICD_ENOMEM;
     meter->self = model;
-    if (!icd_i_cache_model(meter->opts.cache, meter->opts.caches, model))
+    const char *name = strcmp(meter->opts.cache, "auto") ? meter->opts.cache : "cpu";
+    if (!icd_i_cache_model(name, meter->opts.caches, model))
         return icd_i_fail(ctx, ICD_EINVAL, "meter.cache", NULL,
-                          "found '%.40s', expected cpu, h100 or a100", meter->opts.cache);
+                          "found '%.40s', expected auto, cpu, h100 or a100", name);
     return icd_i_meter_found(ctx, meter, "%s: %s", model->name, model->note);
 }
 

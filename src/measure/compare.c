@@ -150,10 +150,11 @@ icd_status icd_samples_summary(icd_ctx *ctx, const icd_samples *s, const char *a
     icd_interval ci = {0, 0};
     *out = (icd_summary){0};
     ICD_TRY(find_arm(ctx, s, arm, &a));
-    ICD_TRY(ICD_ALLOC(ctx, n, &x));
+    ICD_TRY(ICD_ALLOC(ctx, 2 * n, &x));
     for (int64_t i = 0; i < n; i++) x[i] = s->lat_ms[i * s->arms + a];
-    ICD_TRY(icd_i_bca_mean(ctx, x, n, icd_i_expanded_level(.95, n), resamples(n),
-                           (uint64_t)seed, &ci));
+    int64_t batches = icd_i_batch(x, n, BATCHES, x + n);
+    ICD_TRY(icd_i_bca_mean(ctx, x + n, batches, icd_i_expanded_level(.95, batches),
+                           resamples(batches), (uint64_t)seed, &ci));
     *out = (icd_summary){.mean = icd_i_mean(x, n),
                          .low = ci.low,
                          .high = ci.high,
@@ -233,11 +234,11 @@ static double welch_df(const icd_log_mean *a, const icd_log_mean *b)
     return below > 0 ? fmax((va + vb) * (va + vb) / below, 1) : 1;
 }
 
-void icd_log_mean_compare(const icd_log_mean *a, const icd_log_mean *b,
+void icd_log_mean_compare(const icd_log_mean *a, const icd_log_mean *b, double level,
                           icd_comparison *out)
 {
     double change = b->mean - a->mean, se = hypot(a->se, b->se);
-    double half = icd_i_student_quantile(.975, welch_df(a, b)) * se;
+    double half = icd_i_student_quantile(.5 + level / 2, welch_df(a, b)) * se;
     *out = (icd_comparison){.delta = expm1(change),
                             .low = expm1(change - half),
                             .high = expm1(change + half),

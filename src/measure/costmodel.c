@@ -10,6 +10,8 @@
 
 enum { K = 3 };
 
+static const double R2_LEAST = .5;
+
 /* Inverse of a symmetric positive matrix by Gauss-Jordan; false: singular. */
 static bool invert(double a[K][K], int32_t k, double out[K][K])
 {
@@ -185,6 +187,17 @@ double icd_i_cn(const double *sum, int64_t lines, double lambda, double tau)
     return most > 0 ? cost / most : 0;
 }
 
+const char *icd_i_cost_model_flaw(const icd_cost_model *m)
+{
+    if (!isfinite(m->base_ms) || !isfinite(m->ms_per_mb) || !isfinite(m->sd_ms))
+        return "its line is not finite";
+    if (m->ms_per_mb <= 0) return "its times do not grow with bytes";
+    if (!(m->r2_cv >= R2_LEAST))
+        return "its line does not predict the times of layouts it has not seen "
+               "(cross-validated R2 below 0.5)";
+    return NULL;
+}
+
 void icd_i_cost_model_ratio(const icd_cost_model *m, double from, double bytes,
                             double *ratio, double *low, double *high)
 {
@@ -224,8 +237,9 @@ icd_status icd_i_cost_model_write(icd_ctx *ctx, const icd_cost_model *m,
                                   const json_t *points, const char *path)
 {
     json_t *root =
-        json_pack("{s:s,s:s,s:I,s:[f,f,f]}", "version", "icd/1", "cpu", m->cpu, "layouts",
-                  (json_int_t)m->layouts, "cov", m->cov[0], m->cov[1], m->cov[2]);
+        json_pack("{s:s,s:s,s:s,s:I,s:[f,f,f]}", "version", "icd/1", "cpu", m->cpu,
+                  "setting", m->setting, "layouts", (json_int_t)m->layouts, "cov",
+                  m->cov[0], m->cov[1], m->cov[2]);
     for (int i = 0; i < MEMBERS; i++) {
         double value = *(const double *)((const char *)m + MEMBER[i].offset);
         json_object_set_new(root, MEMBER[i].key,
@@ -253,7 +267,7 @@ icd_status icd_i_cost_model_read(icd_ctx *ctx, const char *path, icd_cost_model 
 {
     icd_status status = ICD_OK;
     json_t *root = NULL, *cov = NULL;
-    const char *cpu = NULL;
+    const char *cpu = NULL, *setting = NULL;
     *out = (icd_cost_model){0};
     ICD_TRY(icd_i_json_read(ctx, path, &root));
     for (int i = 0; i < MEMBERS; i++) ICD_TRY(read_member(ctx, root, path, i, out));
@@ -262,7 +276,9 @@ icd_status icd_i_cost_model_read(icd_ctx *ctx, const char *path, icd_cost_model 
     for (size_t i = 0; i < 3; i++)
         out->cov[i] = json_number_value(json_array_get(cov, i));
     ICD_TRY(icd_i_json_string(ctx, root, "cpu", path, &cpu));
+    ICD_TRY(icd_i_json_string(ctx, root, "setting", path, &setting));
     snprintf(out->cpu, sizeof out->cpu, "%s", cpu);
+    snprintf(out->setting, sizeof out->setting, "%s", setting);
 done:
     json_decref(root);
     return status;

@@ -55,6 +55,8 @@ typedef struct icd_cost_model {
     double j_r2_cv, j_spearman;
     int64_t layouts;
     char cpu[128];
+    char setting[256]; /**< what was timed: model, task, device, threads, types; in words
+                        */
 } icd_cost_model;
 
 /** @param points [in] what the fit is made of, for the report; NULL: none */
@@ -63,6 +65,13 @@ icd_status icd_i_cost_model_write(icd_ctx *ctx, const icd_cost_model *m,
 
 /** @return ICD_OK | ICD_EIO | ICD_EDATA a member is missing or no number */
 icd_status icd_i_cost_model_read(icd_ctx *ctx, const char *path, icd_cost_model *out);
+
+/**
+ * Why a fit predicts nothing: time must grow with bytes, and the line must predict times
+ * that it has not seen (cross-validated R2 of .5).
+ * @return half a sentence; NULL: it may be used
+ */
+const char *icd_i_cost_model_flaw(const icd_cost_model *m);
 
 /** Time of `bytes` over time of `from` bytes, with its 95 % interval (error of the line
  * and scatter of layouts around it); NaN where the line is not positive there. */

@@ -2,13 +2,14 @@
 #include <icd/gates.h>
 
 #include "base/mem.h"
+#include "measure/paired.h"
 #include "measure/stats.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { RESAMPLES = 10000, EVIDENCE_MOST = 16 };
+enum { RESAMPLES = 10000, EVIDENCE_MOST = 16, QUALITY_LEAST = 10 };
 
 static const double ALPHA = .05, BAND = 1;
 
@@ -98,18 +99,44 @@ icd_evidence icd_evidence_metrics(const char *name, const icd_metric *a,
     return e;
 }
 
+static bool right_or_wrong(const double *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] != 0 && x[i] != 1) return false;
+    return true;
+}
+
+/* Of d = 100 (b - a). Examples that all agree are no proof that every example does: the
+ * score interval of pairs knows that, a bootstrap of equal values does not. */
+static icd_status quality_interval(icd_ctx *ctx, const double *d, int64_t n, bool binary,
+                                   int64_t seed, icd_interval *out)
+{
+    int64_t gains = 0, losses = 0;
+    for (int64_t i = 0; i < n; i++) {
+        gains += d[i] > 0;
+        losses += d[i] < 0;
+    }
+    if (!binary && gains + losses > 0)
+        return icd_i_bca_mean(ctx, d, n, icd_i_expanded_level(.95, n), RESAMPLES,
+                              (uint64_t)seed, out);
+    *out = icd_i_paired_proportions(gains, losses, n);
+    out->low *= 100;
+    out->high *= 100;
+    return ICD_OK;
+}
+
 icd_status icd_evidence_quality(icd_ctx *ctx, const double *a, const double *b, int64_t n,
                                 int64_t seed, icd_evidence *out)
 {
     icd_status status = ICD_OK;
     double *d = NULL;
     icd_interval ci;
-    *out = absent("quality", "pp", true, "fewer than two labelled examples");
-    if (n < 2) return ICD_OK;
+    *out = absent("quality", "pp", true, "fewer than ten labelled examples");
+    if (n < QUALITY_LEAST) return ICD_OK;
     ICD_TRY(ICD_ALLOC(ctx, n, &d));
     for (int64_t i = 0; i < n; i++) d[i] = 100 * (b[i] - a[i]);
-    ICD_TRY(icd_i_bca_mean(ctx, d, n, icd_i_expanded_level(.95, n), RESAMPLES,
-                           (uint64_t)seed, &ci));
+    ICD_TRY(quality_interval(ctx, d, n, right_or_wrong(a, n) && right_or_wrong(b, n),
+                             seed, &ci));
     out->change = icd_i_mean(d, n);
     out->low = ci.low;
     out->high = ci.high;
@@ -131,8 +158,8 @@ static const icd_evidence *find(const icd_evidence *e, int64_t n, const char *na
 /* Bytes and quality have gates of their own. */
 static bool decides(const icd_evidence *e)
 {
-    return e->provenance == ICD_MEASURED && isfinite(e->change) && isfinite(e->low) &&
-           isfinite(e->high) && strcmp(e->name, "dram") != 0 &&
+    return e->provenance == ICD_MEASURED && !e->distrusted && isfinite(e->change) &&
+           isfinite(e->low) && isfinite(e->high) && strcmp(e->name, "dram") != 0 &&
            strcmp(e->name, "quality") != 0;
 }
 
@@ -141,6 +168,7 @@ static icd_verdict judge_one(const icd_evidence *e, int64_t deciders)
     double low = e->more_is_better ? -e->high : e->low,
            high = e->more_is_better ? -e->low : e->high;
     if (!isfinite(e->low) || !isfinite(e->high)) return ICD_VERDICT_NOT_EVALUATED;
+    if (e->distrusted) return ICD_VERDICT_UNDECIDED;
     if (low >= -e->band && high <= e->band) return ICD_VERDICT_SAME;
     if (low > 0) return ICD_VERDICT_SLOWER;
     bool survives = deciders < 2 || !decides(e) || e->p_holm <= ALPHA;
@@ -189,12 +217,25 @@ static icd_gate start(const char *name, const icd_evidence *e)
     else if (e->provenance != ICD_MEASURED)
         snprintf(g.reason, sizeof g.reason, "%s values never decide a gate",
                  icd_provenance_name(e->provenance));
+    else if (e->distrusted)
+        snprintf(g.reason, sizeof g.reason, "%s",
+                 e->reason ? e->reason : "its control failed");
     return g;
 }
 
 static bool may_judge(const icd_evidence *e)
 {
-    return e->provenance == ICD_MEASURED && isfinite(e->change);
+    return e->provenance == ICD_MEASURED && !e->distrusted && isfinite(e->change);
+}
+
+/* An interval that reaches across the target lets the point estimate speak only for an
+ * improvement that is one beyond doubt; that something is no worse than allowed needs
+ * the whole interval. */
+static bool point_may_decide(const icd_evidence *e, double target)
+{
+    bool improvement = e->more_is_better ? target > 0 : target < 0;
+    return improvement && e->verdict != ICD_VERDICT_UNDECIDED &&
+           e->verdict != ICD_VERDICT_NOT_EVALUATED;
 }
 
 icd_gate icd_gate_change(const char *name, const icd_evidence *e, double target)
@@ -207,10 +248,12 @@ icd_gate icd_gate_change(const char *name, const icd_evidence *e, double target)
     bool met = more ? e->change >= target : e->change <= target;
     double end = more == met ? e->low : e->high; /* the end that might say otherwise */
     bool sure = met == (more ? end >= target : end <= target);
-    g.result = met ? ICD_GATE_MET : ICD_GATE_NOT_MET;
+    if (sure || point_may_decide(e, target))
+        g.result = met ? ICD_GATE_MET : ICD_GATE_NOT_MET;
     snprintf(g.reason, sizeof g.reason, "%s",
-             sure ? "the whole interval agrees"
-                  : "by the point estimate; the interval reaches across the target");
+             sure       ? "the whole interval agrees"
+             : g.result ? "by the point estimate; the interval reaches across the target"
+                        : "undecided: the interval reaches across the target");
     return g;
 }
 

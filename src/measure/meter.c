@@ -264,6 +264,14 @@ json_t *icd_i_meter_real(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* The processor's energy says nothing of a GPU's work, nor the other way round. */
+static const char *elsewhere(const icd_meter_kind *kind, const icd_meter_subject *s)
+{
+    if (!kind->device || !s->device || kind->device == s->device) return NULL;
+    return kind->device == ICD_METER_GPU ? "it reads a GPU, and this arm runs on the CPU"
+                                         : "it reads the CPU, and this arm runs on a GPU";
+}
+
 /* Why the meter cannot take the subject; NULL: it can. */
 static const char *form_missing(const icd_meter_kind *kind, const icd_meter_subject *s)
 {
@@ -308,8 +316,11 @@ static icd_status sort_out(icd_ctx *ctx, const icd_meter *meter,
     const icd_meter_state *here = &meter->state;
     icd_status status = ICD_OK;
     for (int64_t i = 0; status == ICD_OK && i < subjects; i++) {
-        const char *why = form_missing(meter->kind, &subject[i]);
-        if (!here->available)
+        const char *why = form_missing(meter->kind, &subject[i]),
+                   *other = elsewhere(meter->kind, &subject[i]);
+        if (other)
+            status = icd_i_readings_absent(ctx, out[i], "%s", other);
+        else if (!here->available)
             status = icd_i_readings_absent(ctx, out[i], "%s; to enable: %s", here->found,
                                            here->enable ? here->enable : "");
         else if (why)
@@ -342,6 +353,23 @@ icd_status icd_meter_measure(icd_ctx *ctx, icd_meter *meter,
 done:
     icd_i_free(ctx, a.subject);
     icd_i_free(ctx, a.into);
+    for (int64_t i = 0; status != ICD_OK && i < subjects; i++) {
+        icd_readings_free(ctx, out[i]);
+        out[i] = NULL;
+    }
+    return status;
+}
+
+icd_status icd_meter_absent(icd_ctx *ctx, const icd_meter *meter,
+                            const icd_meter_subject *subject, int64_t subjects,
+                            const char *reason, icd_readings **out)
+{
+    icd_status status = ICD_OK;
+    for (int64_t i = 0; i < subjects; i++) out[i] = NULL;
+    ICD_TRY(make_readings(ctx, meter, subject, subjects, out));
+    for (int64_t i = 0; i < subjects; i++)
+        ICD_TRY(icd_i_readings_absent(ctx, out[i], "%s", reason));
+done:
     for (int64_t i = 0; status != ICD_OK && i < subjects; i++) {
         icd_readings_free(ctx, out[i]);
         out[i] = NULL;

@@ -22,6 +22,7 @@ typedef struct icd_meter_metric {
 typedef struct icd_meter_kind {
     const char *name, *area, *help;
     int32_t needs;                  /**< one of the forms */
+    int32_t device;                 /**< icd_meter_device: what it counts */
     const icd_meter_metric *metric; /**< what it can read; what it did not becomes ABSENT
                                      */
     int32_t metrics;

@@ -9,15 +9,16 @@
 static const icd_option ROW[] = {
     {"ncu", FIELD(ncu), ICD_OPTION_STRING, "ncu", 0, 0, NULL, NULL,
      "Nsight Compute, looked up in PATH"},
-    {"ncu_mode", FIELD(ncu_mode), ICD_OPTION_ENUM, "sample", 0, 0, "sample|full", NULL,
-     "the first kernels, or every kernel of the steps"},
+    {"ncu_mode", FIELD(ncu_mode), ICD_OPTION_ENUM, "auto", 0, 0, "auto|sample|full", NULL,
+     "the first kernels, or every kernel of the steps; auto: every one where the command "
+     "marks its steps"},
     {"ncu_kernels", FIELD(ncu_kernels), ICD_OPTION_INT64, "200", 1, 1e6, NULL, "kernels",
      "kernels of a sample"},
     {"ncu_runs", FIELD(ncu_runs), ICD_OPTION_INT64, "5", 1, 1000, NULL, "runs",
      "an arm is profiled at most so often: every time its process starts anew"},
     {"arms", FIELD(arms), ICD_OPTION_LIST, NULL, 0, 0, NULL, NULL,
-     "arms that are read; none given: linear, iterative, gather, dense, frequency, block "
-     "tiles"},
+     "arms that are read; none given: linear, iterative, linear A/A, gather, dense, "
+     "frequency, block tiles"},
     {"nvtx", FIELD(nvtx), ICD_OPTION_STRING, NULL, 0, 0, NULL, NULL,
      "only kernels inside this NVTX range"},
     {"valgrind", FIELD(valgrind), ICD_OPTION_STRING, "valgrind", 0, 0, NULL, NULL,
@@ -32,8 +33,9 @@ static const icd_option ROW[] = {
      NULL, "folder of the kernel's performance counters"},
     {"caches", FIELD(caches), ICD_OPTION_STRING, "/sys/devices/system/cpu/cpu0/cache", 0,
      0, NULL, NULL, "folder in which the kernel describes the caches"},
-    {"cache", FIELD(cache), ICD_OPTION_STRING, "cpu", 0, 0, NULL, NULL,
-     "caches that are simulated: cpu (this one), h100, a100"},
+    {"cache", FIELD(cache), ICD_OPTION_STRING, "auto", 0, 0, NULL, NULL,
+     "caches that are simulated: cpu (this one), h100, a100; auto: those of the device "
+     "that computes"},
     {"window_s", FIELD(window_s), ICD_OPTION_REAL, "2", 0.001, 3600, NULL, "s",
      "an energy window lasts at least this long"},
     {"idle_s", FIELD(idle_s), ICD_OPTION_REAL, "2", 0, 3600, NULL, "s",

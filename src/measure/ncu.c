@@ -189,6 +189,14 @@ static void add_number(line *l, const char *option, int64_t value)
     add(l, copy);
 }
 
+/* Only the first kernels: where nobody marks the steps, the whole program would be read.
+ */
+static bool samples(const icd_meter_opts *o)
+{
+    return o->ncu_mode == ICD_NCU_SAMPLE ||
+           (o->ncu_mode == ICD_NCU_AUTO && !o->ncu_range);
+}
+
 static void add_options(line *l, const icd_ncu *ncu, const char *metrics)
 {
     const icd_meter_opts *o = &ncu->opts;
@@ -220,7 +228,7 @@ static void add_options(line *l, const icd_ncu *ncu, const char *metrics)
         add(l, "--nvtx-include");
         add(l, o->nvtx);
     }
-    if (o->ncu_mode == ICD_NCU_SAMPLE) add_number(l, "--launch-count", o->ncu_kernels);
+    if (samples(o)) add_number(l, "--launch-count", o->ncu_kernels);
 }
 
 static void add_command(line *l, const char *const *command, int64_t steps)
@@ -385,8 +393,7 @@ static icd_status one_run(icd_ctx *ctx, icd_ncu *ncu, const char *arm,
     icd_status status = collect(ctx, ncu, arm, command, steps, metrics, out, &t);
     if (status == ICD_OK && t) {
         icd_i_ncu_sum(t, &ncu->names, &out->sum[out->runs]);
-        bool sampled =
-            ncu->opts.ncu_mode == ICD_NCU_SAMPLE && t->kernels >= ncu->opts.ncu_kernels;
+        bool sampled = samples(&ncu->opts) && t->kernels >= ncu->opts.ncu_kernels;
         if (sampled) out->whole = false;
         if (out->runs++ == 0)
             status = icd_i_ncu_kernels(ctx, t, &ncu->names, &out->kernels);
@@ -447,7 +454,7 @@ json_t *icd_i_ncu_settings(const icd_ncu *ncu, const icd_ncu_result *r)
     return json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:s*,s:o,s:I,s:b,s:f,s:f}", "version", ncu->version,
         "replay_mode", REPLAY, "cache_control", CACHES, "clock_control", CLOCKS, "mode",
-        ncu->opts.ncu_mode == ICD_NCU_FULL ? "full" : "sample", "nvtx", ncu->opts.nvtx,
-        "metrics", names, "passes", (json_int_t)r->passes, "whole", (int)r->whole,
-        "seconds", r->seconds, "output_mb", (double)ncu->raw.size / MB);
+        samples(&ncu->opts) ? "sample" : "full", "nvtx", ncu->opts.nvtx, "metrics", names,
+        "passes", (json_int_t)r->passes, "whole", (int)r->whole, "seconds", r->seconds,
+        "output_mb", (double)ncu->raw.size / MB);
 }

@@ -140,6 +140,7 @@ const icd_meter_kind icd_i_meter_ncu = {
     .area = "counters",
     .help = "hit rate of the GPU's second level, bytes from its memory, by kernel",
     .needs = ICD_METER_COMMAND,
+    .device = ICD_METER_GPU,
     .metric = METRIC,
     .metrics = METRICS,
     .open = open_ncu,

@@ -93,9 +93,11 @@ icd_metric icd_overhead_events(const icd_overhead *cost, int64_t events, double 
     return share("event_overhead", cost->event_s * (double)events, events, run_s);
 }
 
-icd_metric icd_overhead_clock(const icd_overhead *cost, int64_t samples, double run_s)
+icd_metric icd_overhead_clock(const icd_overhead *cost, int64_t samples,
+                              double observing_s, double run_s)
 {
-    return share("clock_overhead", 2 * cost->clock_s * (double)samples, samples, run_s);
+    return share("clock_overhead", 2 * cost->clock_s * (double)samples + observing_s,
+                 samples, run_s);
 }
 
 bool icd_overhead_fits(const icd_metric *overhead)

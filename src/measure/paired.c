@@ -140,3 +140,37 @@ void icd_holm(const double *p, int64_t n, double *adjusted)
         adjusted[i] = largest;
     }
 }
+
+/* Tango's statistic of the hypothesis that the true difference is `delta`; falls with it.
+ */
+static double score(double gains, double losses, double n, double delta)
+{
+    double a = 2 * n, b = (2 * n - gains + losses) * delta - gains - losses,
+           c = -losses * delta * (1 - delta);
+    double worse = (sqrt(fmax(b * b - 4 * a * c, 0)) - b) / (2 * a); /* its share */
+    double variance = n * (2 * worse + delta * (1 - delta));
+    double found = gains - losses - n * delta;
+    if (variance > 0) return found / sqrt(variance);
+    return found > 0 ? INFINITY : found < 0 ? -INFINITY : 0;
+}
+
+/* Where the statistic falls through `level`. */
+static double crossing(double gains, double losses, double n, double level)
+{
+    double low = -1, high = 1;
+    for (int i = 0; i < 60; i++) {
+        double middle = (low + high) / 2;
+        if (score(gains, losses, n, middle) > level)
+            low = middle;
+        else
+            high = middle;
+    }
+    return (low + high) / 2;
+}
+
+icd_interval icd_i_paired_proportions(int64_t gains, int64_t losses, int64_t n)
+{
+    double z = icd_i_normal_quantile(.975);
+    double b = (double)gains, c = (double)losses, all = (double)n;
+    return (icd_interval){crossing(b, c, all, z), crossing(b, c, all, -z)};
+}

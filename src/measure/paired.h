@@ -6,6 +6,7 @@
 #define ICD_MEASURE_PAIRED_H
 
 #include "base/mem.h"
+#include "measure/stats.h"
 
 /**
  * Two-sided p-value of mean(d) = 0 by random sign flips of the paired differences; all
@@ -29,5 +30,14 @@ typedef struct icd_wilcoxon {
  * @source Wilcoxon (1945), 10.2307/3001968; zeros as he treats them
  */
 icd_status icd_i_wilcoxon(icd_ctx *ctx, const double *d, int64_t n, icd_wilcoxon *out);
+
+/**
+ * 95 % score interval of (gains - losses) / n, the difference of two paired proportions.
+ * Of n pairs that all agree it is +-z^2 / (n + z^2), not a point: a difference that was
+ * not seen may still be there.
+ * @param n [in] pairs, 1 or more; gains + losses of them differ
+ * @source Tango (1998), 10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B
+ */
+icd_interval icd_i_paired_proportions(int64_t gains, int64_t losses, int64_t n);
 
 #endif

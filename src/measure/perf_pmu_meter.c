@@ -5,9 +5,10 @@
 #include "measure/design.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-static const double WINDOW_S = .1, SHORTEST_S = 1e-7;
+static const double WINDOW_S = .1, SHORTEST_S = 1e-7, MULTIPLEX_SLACK = .02;
 
 static const icd_meter_metric METRIC[] = {
     {"cycles", "count"},         {"instructions", "count"}, {"l2_hit_pct", "%"},
@@ -133,13 +134,28 @@ static icd_status add(icd_ctx *ctx, icd_readings *r, const char *name, const cha
 }
 
 /* Hits of every window in the place of references; a counter that was multiplexed may say
- * more misses than references by a little. */
-static void make_rates(double *references, const double *misses, int64_t n)
+ * more misses than references by a little, beyond that it is nonsense.
+ * @return the largest share of misses */
+static double make_rates(double *references, const double *misses, int64_t n)
 {
+    double worst = 0;
     for (int64_t i = 0; i < n; i++) {
         double missed = misses[i] / references[i]; /* NaN stays NaN */
+        worst = fmax(worst, missed);
         references[i] = references[i] > 0 ? 100 * (1 - (missed > 1 ? 1 : missed)) : NAN;
     }
+    return worst;
+}
+
+static icd_status impossible(icd_ctx *ctx, icd_readings *r, const char *name,
+                             double missed)
+{
+    char why[120];
+    icd_metric m = {.name = name, .unit = "%", .reason = why};
+    snprintf(why, sizeof why,
+             "the counters say %.0f %% as many misses as references, which cannot be",
+             100 * missed);
+    return icd_i_readings_add(ctx, r, &m);
 }
 
 static icd_status add_cache(icd_ctx *ctx, icd_readings *r, const counts *c, int64_t arm,
@@ -151,8 +167,11 @@ static icd_status add_cache(icd_ctx *ctx, icd_readings *r, const counts *c, int6
     ICD_TRY(add(ctx, r, l2 ? "l2_references" : "llc_references", "count", references,
                 c->windows));
     ICD_TRY(add(ctx, r, l2 ? "l2_misses" : "llc_misses", "count", misses, c->windows));
-    make_rates(references, misses, c->windows);
-    ICD_TRY(add(ctx, r, l2 ? "l2_hit_pct" : "llc_hit_pct", "%", references, c->windows));
+    const char *rate = l2 ? "l2_hit_pct" : "llc_hit_pct";
+    double missed = make_rates(references, misses, c->windows);
+    ICD_TRY(missed > 1 + MULTIPLEX_SLACK
+                ? impossible(ctx, r, rate, missed)
+                : add(ctx, r, rate, "%", references, c->windows));
 done:
     return status;
 }
@@ -213,6 +232,7 @@ const icd_meter_kind icd_i_meter_perf = {
     .area = "counters",
     .help = "the processor's counters around steps in this process",
     .needs = ICD_METER_ARM,
+    .device = ICD_METER_CPU,
     .metric = METRIC,
     .metrics = sizeof METRIC / sizeof METRIC[0],
     .open = open_meter,

@@ -128,7 +128,12 @@ static void flush_caches(sampler *s)
 static icd_status prepare(sampler *s, int64_t arm)
 {
     double discarded = 0;
-    if (s->opts.mode == ICD_MEASURE_COLD)
+    const icd_arm *a = &s->arm[arm];
+    bool cold = s->opts.mode == ICD_MEASURE_COLD;
+    if (cold && a->flush) {
+        icd_status status = a->flush(s->ctx, a->self);
+        if (status != ICD_OK) return icd_i_fail_within(s->ctx, status, a->name);
+    } else if (cold)
         flush_caches(s);
     else if (!s->arm[arm].burst)
         return step_many(s, arm, 1, &discarded);
@@ -141,13 +146,18 @@ static icd_status take_sample(sampler *s, int64_t block, int32_t position)
     double seconds = 0;
     icd_status status = prepare(s, arm);
     if (status != ICD_OK) return status;
-    s->out->mhz[at] = icd_i_core_mhz();
-    s->out->t_start[at] = icd_i_raw_now() - s->began;
+    double from = icd_i_raw_now();
+    s->out->mhz[at] = s->arm[arm].elsewhere ? 0 : icd_i_core_mhz();
     s->out->position[at] = position;
-    if (s->arm[arm].burst) return take_burst(s, arm, &s->out->lat_ms[at], &steps);
     int64_t interruptions = icd_i_interruptions();
+    double began = icd_i_raw_now();
+    s->out->t_start[at] = began - s->began;
+    s->out->clock.observing_s += began - from;
+    if (s->arm[arm].burst) return take_burst(s, arm, &s->out->lat_ms[at], &steps);
     status = step_many(s, arm, s->out->burst[arm], &seconds);
+    from = icd_i_raw_now();
     s->out->clock.interrupted += icd_i_interruptions() != interruptions;
+    s->out->clock.observing_s += icd_i_raw_now() - from;
     s->out->lat_ms[at] = seconds * 1e3 / (double)s->out->burst[arm];
     return status;
 }

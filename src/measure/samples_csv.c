@@ -25,12 +25,13 @@ static icd_status write_clock(icd_ctx *ctx, const icd_samples *s, icd_out *out)
     char *text = NULL;
     const icd_clock *c = &s->clock;
     json_t *clock = json_pack(
-        "{s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:f,s:f,s:[f,f,f],s:s}", "criterion",
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:f,s:f,s:[f,f,f],s:f,s:s}", "criterion",
         icd_stop_name((icd_stop)s->stop), "governor", c->governor, "boost", c->boost,
         "pinned", c->pinned, "throttled", (json_int_t)c->throttled, "interrupted",
         (json_int_t)c->interrupted, "tsc_invariant", (int)c->tsc_invariant, "tsc_mhz",
         c->tsc_mhz, "tsc_worst_ppm", c->tsc_worst_ppm, "core_mhz", c->mhz_low,
-        c->mhz_mean, c->mhz_high, "mode", s->mode == ICD_MEASURE_COLD ? "cold" : "warm");
+        c->mhz_mean, c->mhz_high, "observing_s", c->observing_s, "mode",
+        s->mode == ICD_MEASURE_COLD ? "cold" : "warm");
     icd_status status = icd_i_json_print(ctx, clock, true, &text);
     if (status == ICD_OK) status = icd_i_out_printf(ctx, out, "# clock: %s\n", text);
     icd_i_free(ctx, text);
@@ -208,6 +209,7 @@ static void read_clock(icd_ctx *ctx, const char *text, icd_samples *s)
     c->mhz_low = real_of(json_array_get(mhz, 0));
     c->mhz_mean = real_of(json_array_get(mhz, 1));
     c->mhz_high = real_of(json_array_get(mhz, 2));
+    c->observing_s = real_of(json_object_get(root, "observing_s"));
     copy_text(root, "criterion", word, sizeof word);
     for (int i = 0; i <= ICD_STOP_TIMEOUT; i++)
         if (!strcmp(word, icd_stop_name((icd_stop)i))) s->stop = i;

@@ -101,8 +101,9 @@ static double acceleration(const double *x, int64_t n, double mean)
 
 static double adjusted_level(double z0, double a, double z)
 {
-    double shifted = z0 + z;
-    return icd_i_normal_cdf(z0 + shifted / (1 - a * shifted));
+    double shifted = z0 + z, below = 1 - a * shifted;
+    if (below <= 0) return shifted > 0; /* skewed beyond what the expansion describes */
+    return icd_i_normal_cdf(z0 + shifted / below);
 }
 
 static void resample_means(const double *x, int64_t n, icd_rng *rng, double *mean,
@@ -149,9 +150,11 @@ icd_status icd_i_bca_mean(icd_ctx *ctx, const double *x, int64_t n, double level
 
 double icd_i_expanded_level(double level, int64_t n)
 {
+    static const double MOST = 1 - 1e-12; /* of few values: from the least to the most */
     if (n < 2) return level;
     double t = icd_i_student_quantile(.5 + level / 2, (double)(n - 1));
-    return 2 * icd_i_normal_cdf(t * sqrt((double)n / (double)(n - 1))) - 1;
+    double wide = 2 * icd_i_normal_cdf(t * sqrt((double)n / (double)(n - 1))) - 1;
+    return wide < MOST ? wide : MOST;
 }
 
 double icd_i_normal_half_width(const double *x, int64_t n)

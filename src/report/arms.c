@@ -62,7 +62,7 @@ static void change_row(icd_page *page, const json_t *row, const scale *s)
 {
     double delta = icd_i_get_real(row, "delta"), low = icd_i_get_real(row, "low"),
            high = icd_i_get_real(row, "high");
-    const char *verdict = icd_i_get_string(row, "verdict"),
+    const char *verdict = icd_i_page_verdict(page, row),
                *class = icd_i_verdict_class(verdict);
     icd_i_page_raw(page, "<div class=row><span class=name>");
     icd_i_page_text(page, icd_i_get_string(row, "b"));

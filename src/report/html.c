@@ -251,6 +251,18 @@ const json_t *icd_i_page_comparison(const icd_page *page, const char *a, const c
     return NULL;
 }
 
+bool icd_i_page_control_failed(const icd_page *page)
+{
+    const json_t *row = icd_i_page_comparison(page, "linear", "linear A/A");
+    return icd_i_get_real(row, "low") < -.01 || icd_i_get_real(row, "high") > .01;
+}
+
+const char *icd_i_page_verdict(const icd_page *page, const json_t *row)
+{
+    return icd_i_page_control_failed(page) ? "UNDECIDED"
+                                           : icd_i_get_string(row, "verdict");
+}
+
 const char *icd_i_verdict_class(const char *verdict)
 {
     if (!strcmp(verdict, "FASTER")) return "good";

@@ -77,6 +77,13 @@ const json_t *icd_i_page_arm(const icd_page *page, const char *name);
 /** The row of "comparisons" that sets b against a; NULL: none. */
 const json_t *icd_i_page_comparison(const icd_page *page, const char *a, const char *b);
 
+/** The A/A control was timed and its interval leaves +-1 %: no time of the run decides.
+ */
+bool icd_i_page_control_failed(const icd_page *page);
+
+/** The verdict of a row of "comparisons", "UNDECIDED" where the control failed. */
+const char *icd_i_page_verdict(const icd_page *page, const json_t *row);
+
 /** "good" for FASTER, "bad" for SLOWER, else "": a class that style.c knows. */
 const char *icd_i_verdict_class(const char *verdict);
 

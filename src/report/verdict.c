@@ -134,7 +134,7 @@ static void comparison_tile(icd_page *page, const char *label, const char *a,
                             const char *b, bool control)
 {
     const json_t *row = icd_i_page_comparison(page, a, b);
-    const char *verdict = icd_i_get_string(row, "verdict");
+    const char *verdict = icd_i_page_verdict(page, row);
     double delta = icd_i_get_real(row, "delta");
     if (!isfinite(delta)) {
         absent_tile(page, label, icd_i_get_string(page->metrics, "stopped"));
@@ -149,6 +149,8 @@ static void comparison_tile(icd_page *page, const char *label, const char *a,
         icd_i_page_raw(page, ": ");
     }
     icd_i_page_text(page, verdict);
+    if (!control && icd_i_page_control_failed(page))
+        icd_i_page_raw(page, " (the A/A control failed)");
     icd_i_page_raw(page, ", 95&nbsp;% CI ");
     signed_percent(page, icd_i_get_real(row, "low"));
     icd_i_page_raw(page, " to ");

@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "measure/costmodel.h"
+#include "runtime/judgement.h"
 #include "runtime/worker.h"
 
 #include <math.h>
@@ -92,8 +93,10 @@ static icd_status add_layout(calibrator *c, const char *name, double share, icd_
     json_t *orders = json_object(), *from = NULL;
     const char *group_name = NULL;
     icd_status status = ICD_OK;
-    json_t *row = json_pack("{s:s,s:O,s:o}", "name", name, "kernels",
-                            json_object_get(solved, "kernels"), "orders", orders);
+    json_t *row =
+        json_copy((json_t *)(uintptr_t)solved); /* its type, model and cache too */
+    json_object_set_new(row, "name", json_string(name));
+    json_object_set_new(row, "orders", orders);
     json_array_append_new(c->arms, row);
     json_object_foreach(json_object_get(solved, "orders"), group_name, from)
     {
@@ -390,8 +393,14 @@ static icd_status fit_all(calibrator *c)
     icd_status status = ICD_OK;
     icd_cost_model m = {0};
     icd_calibrate_result *out = c->out;
-    json_t *list = NULL;
+    json_t *list = NULL, *metrics = NULL;
+    char path[1200];
+    const char *model = NULL;
+    snprintf(path, sizeof path, "%s/metrics.json", c->worker.dir);
+    ICD_TRY(icd_i_json_read(c->ctx, path, &metrics));
+    model = json_string_value(json_object_get(json_object_get(metrics, "model"), "name"));
     icd_i_cpu_model(m.cpu, sizeof m.cpu);
+    icd_i_cost_setting(c->worker.config, model ? model : "", m.setting);
     ICD_TRY(fit_line(c, &m));
     ICD_TRY(fit_objective(c, &m));
     out->base_ms = m.base_ms;
@@ -405,10 +414,12 @@ static icd_status fit_all(calibrator *c)
     out->tau = m.tau;
     out->j_r2_cv = m.j_r2_cv;
     out->j_spearman = m.j_spearman;
+    out->flaw = icd_i_cost_model_flaw(&m);
     list = points(out);
     ICD_TRY(icd_i_cost_model_write(c->ctx, &m, list, out->path));
 done:
     json_decref(list);
+    json_decref(metrics);
     return status;
 }
 

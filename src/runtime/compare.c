@@ -8,9 +8,13 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { RUNS_MOST = 16 };
+
+/* What counts as the same where nothing else was asked for. */
+static const double BAND = .01, LEVEL = .95;
 
 typedef struct one_run {
     const char *dir;
@@ -30,12 +34,37 @@ typedef struct comparer {
     bool regression;
 } comparer;
 
-/* What must agree before times may be set against each other. */
-static const char *const SAME[][2] = {
-    {"environment", "cpu"},    {"environment", "isa"}, {"environment", "threads"},
-    {"environment", "clocks"}, {"clock", "mode"},      {"input", "name"},
-    {"input", "batch"},        {"input", "seq"},       {"model", "name"},
-    {"model", "arch"},
+/* Of which comparisons a member of metrics.json must agree. */
+typedef enum scope {
+    TIMES,   /* of milliseconds: those of one machine and one task */
+    TASK,    /* and of multiples of linear, which any machine may judge */
+    BASELINE /* what a baseline, too, says nothing about when it changes */
+} scope;
+
+static const struct {
+    const char *section, *member;
+    scope scope;
+} SAME[] = {
+    {"environment", "cpu", TIMES},
+    {"environment", "isa", TIMES},
+    {"environment", "threads", TIMES},
+    {"environment", "clocks", TIMES},
+    {"environment", "gpu", TIMES},
+    {"environment", "gpu_module", TIMES},
+    {"environment", "governor", TIMES},
+    {"environment", "boost", TIMES},
+    {"environment", "kernel", TIMES},
+    {"environment", "machine", TIMES},
+    {"clock", "mode", TIMES},
+    {"input", "name", TASK},
+    {"input", "batch", TASK},
+    {"input", "seq", TASK},
+    {"model", "name", TASK},
+    {"model", "arch", TASK},
+    {"model", "hash", TASK},
+    {"transform", "sparsity", BASELINE},
+    {"transform", "quant", BASELINE},
+    {"transform", "kv", BASELINE},
 };
 enum { SAMES = sizeof SAME / sizeof SAME[0] };
 
@@ -46,7 +75,7 @@ static json_t *real(double value)
 
 static const json_t *member(const json_t *root, int i)
 {
-    return json_object_get(json_object_get(root, SAME[i][0]), SAME[i][1]);
+    return json_object_get(json_object_get(root, SAME[i].section), SAME[i].member);
 }
 
 /* A JSON value in words: strings as they are. */
@@ -58,8 +87,17 @@ static void words(const json_t *value, char out[160])
         snprintf(out, 160, "%lld", (long long)json_integer_value(value));
     else if (json_is_number(value))
         snprintf(out, 160, "%g", json_number_value(value));
-    else
+    else if (json_object_size(value)) {
+        char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS);
+        snprintf(out, 160, "%.156s", text ? text : "");
+        free(text);
+    } else
         snprintf(out, 160, "nothing");
+}
+
+static bool is_missing(const json_t *value)
+{
+    return !value || json_is_null(value);
 }
 
 static icd_status read_run(comparer *c, one_run *run)
@@ -76,20 +114,22 @@ done:
     return status;
 }
 
-/* Every member of SAME in which `b` is not like `a`. */
-static void note_differences(comparer *c, const json_t *a, const char *name_a,
-                             const json_t *b, const char *name_b)
+/* Every member of SAME from scope `first` to `last` in which `b` is not like `a`. */
+static void note_differences(comparer *c, scope first, scope last, const json_t *a,
+                             const char *name_a, const json_t *b, const char *name_b)
 {
     for (int i = 0; i < SAMES; i++) {
         char x[160], y[160];
-        if (json_equal(member(a, i), member(b, i)) || (!member(a, i) && !member(b, i)))
+        const json_t *in_a = member(a, i), *in_b = member(b, i);
+        if (SAME[i].scope < first || SAME[i].scope > last || json_equal(in_a, in_b) ||
+            (is_missing(in_a) && is_missing(in_b)))
             continue;
-        words(member(a, i), x);
-        words(member(b, i), y);
+        words(in_a, x);
+        words(in_b, y);
         json_array_append_new(c->differences,
-                              json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "what", SAME[i][0],
-                                        "member", SAME[i][1], "a", x, "b", y, "run_a",
-                                        name_a, "run_b", name_b));
+                              json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "what",
+                                        SAME[i].section, "member", SAME[i].member, "a", x,
+                                        "b", y, "run_a", name_a, "run_b", name_b));
     }
 }
 
@@ -108,19 +148,33 @@ static icd_status refuse(comparer *c)
         json_array_size(c->differences) > 1 ? " (there are more differences)" : "");
 }
 
+/* SPEC section 7: beyond +-1 % no time of the run decides. */
+static bool control_failed(comparer *c, const icd_samples *s, icd_comparison *aa)
+{
+    if (icd_samples_find(s, "linear A/A") < 0 || icd_samples_find(s, "linear") < 0)
+        return false;
+    if (icd_samples_compare(c->ctx, s, "linear", "linear A/A", 42, aa) != ICD_OK) {
+        icd_ctx_clear(c->ctx);
+        return false;
+    }
+    return aa->low < -BAND || aa->high > BAND;
+}
+
 /* Iterative against linear inside one run; null where it has no such arms. */
 static json_t *gain_of(comparer *c, const one_run *run)
 {
-    icd_comparison g;
+    icd_comparison g, aa;
     if (icd_samples_find(run->samples, "iterative") < 0 ||
         icd_samples_compare(c->ctx, run->samples, "linear", "iterative", 42, &g) !=
             ICD_OK) {
         icd_ctx_clear(c->ctx);
         return json_null();
     }
-    return json_pack("{s:o,s:o,s:o,s:s,s:I}", "delta", real(g.delta), "low", real(g.low),
-                     "high", real(g.high), "verdict", icd_verdict_name(g.verdict),
-                     "blocks", (json_int_t)g.blocks);
+    bool failed = control_failed(c, run->samples, &aa);
+    return json_pack("{s:o,s:o,s:o,s:s,s:I,s:b}", "delta", real(g.delta), "low",
+                     real(g.low), "high", real(g.high), "verdict",
+                     icd_verdict_name(failed ? ICD_VERDICT_UNDECIDED : g.verdict),
+                     "blocks", (json_int_t)g.blocks, "control_failed", (int)failed);
 }
 
 static json_t *run_row(comparer *c, const one_run *run)
@@ -145,7 +199,7 @@ static json_t *run_row(comparer *c, const one_run *run)
 static json_t *delta_json(const icd_log_mean *a, const icd_log_mean *b)
 {
     icd_comparison d;
-    icd_log_mean_compare(a, b, &d);
+    icd_log_mean_compare(a, b, LEVEL, &d);
     return json_pack("{s:o,s:o,s:o,s:s}", "delta", real(d.delta), "low", real(d.low),
                      "high", real(d.high), "verdict", icd_verdict_name(d.verdict));
 }
@@ -225,18 +279,27 @@ done:
     return status;
 }
 
-static icd_status note_worst(comparer *c, const char *arm, const icd_comparison *d)
+static double allowed(const comparer *c)
 {
-    if (c->regression && d->delta <= c->worst_delta) return ICD_OK;
+    return c->opts.max_regression > 0 ? c->opts.max_regression : BAND;
+}
+
+/* A regression that is proved is worse than one that cannot be ruled out. */
+static icd_status note_worst(comparer *c, const char *arm, const icd_comparison *d,
+                             bool proved)
+{
+    double rank = d->delta + (proved ? 1e6 : 0);
+    if (c->regression && rank <= c->worst_delta) return ICD_OK;
     c->regression = true;
-    c->worst_delta = d->delta;
+    c->worst_delta = rank;
     c->worst.size = 0;
     return icd_i_text_printf(
         c->ctx, &c->worst,
-        "%s is %+.2f %% [%+.2f, %+.2f] against the baseline%s, at most %+.2f %% allowed",
+        "%s is %+.2f %% [%+.2f, %+.2f] against the baseline%s, at most %+.2f %% "
+        "allowed%s",
         arm, 100 * d->delta, 100 * d->low, 100 * d->high,
-        c->opts.relative ? " (as a multiple of linear)" : "",
-        100 * c->opts.max_regression);
+        c->opts.relative ? " (as a multiple of linear)" : "", 100 * allowed(c),
+        proved ? "" : ": the interval is too wide to tell; measure longer");
 }
 
 /* What was not measured is no pass. */
@@ -249,17 +312,42 @@ static icd_status note_missing(comparer *c, const char *arm)
                              "%s is in the baseline, but was not measured", arm);
 }
 
-/* Beyond what is allowed, and surely not by chance: the interval excludes zero. */
-static icd_status baseline_row(comparer *c, const json_t *row, json_t *rows)
+/* Random orders and second copies are there for the measurement, nobody runs them. */
+static bool is_control(const char *arm)
+{
+    static const char *const NAME[] = {"linear A/A", "random", "dense pi1",
+                                       "dense random"};
+    for (size_t i = 0; i < sizeof NAME / sizeof NAME[0]; i++)
+        if (!strcmp(arm, NAME[i])) return true;
+    return false;
+}
+
+static bool is_judged(const comparer *c, const char *arm)
+{
+    return !is_control(arm) && !(c->opts.relative && !strcmp(arm, "linear"));
+}
+
+/* "ok" needs the whole interval inside of what is allowed; "regression" the whole
+ * interval beyond it, widened for the number of arms that were looked at (Bonferroni). */
+static const char *judge(const comparer *c, const icd_log_mean *then,
+                         const icd_log_mean *now, int64_t arms, icd_comparison *d)
+{
+    icd_comparison wide;
+    icd_log_mean_compare(then, now, 1 - (1 - LEVEL) / (double)arms, &wide);
+    icd_log_mean_compare(then, now, LEVEL, d);
+    if (d->high <= allowed(c)) return "ok";
+    return wide.low > allowed(c) ? "regression" : "undecided";
+}
+
+static icd_status baseline_row(comparer *c, const json_t *row, int64_t arms, json_t *rows)
 {
     icd_status status = ICD_OK;
-    const char *arm = NULL, *result = "ok",
-               *reference = c->opts.relative ? "linear" : NULL;
+    const char *arm = NULL, *reference = c->opts.relative ? "linear" : NULL;
     icd_log_mean then, now;
     icd_comparison d;
     const one_run *run = &c->run[0];
     ICD_TRY(icd_i_json_string(c->ctx, row, "arm", c->opts.baseline, &arm));
-    if (c->opts.relative && !strcmp(arm, "linear")) return ICD_OK;
+    if (!is_judged(c, arm)) return ICD_OK;
     ICD_TRY(log_mean_read(c, row, c->opts.relative ? "ln_ratio" : "ln_ms", &then));
     if (icd_samples_find(run->samples, arm) < 0) {
         json_array_append_new(rows,
@@ -267,17 +355,45 @@ static icd_status baseline_row(comparer *c, const json_t *row, json_t *rows)
         return note_missing(c, arm);
     }
     ICD_TRY(icd_samples_log_mean(c->ctx, run->samples, arm, reference, &now));
-    icd_log_mean_compare(&then, &now, &d);
-    if (d.delta > c->opts.max_regression && d.low > 0) {
-        result = "regression";
-        ICD_TRY(note_worst(c, arm, &d));
-    }
+    const char *result = judge(c, &then, &now, arms, &d);
+    if (strcmp(result, "ok") != 0)
+        ICD_TRY(note_worst(c, arm, &d, !strcmp(result, "regression")));
     json_array_append_new(rows, json_pack("{s:s,s:f,s:f,s:o,s:o,s:o,s:s}", "arm", arm,
                                           "then", exp(then.mean), "now", exp(now.mean),
                                           "delta", real(d.delta), "low", real(d.low),
                                           "high", real(d.high), "result", result));
 done:
     return status;
+}
+
+static int64_t judged_arms(const comparer *c, const json_t *arms)
+{
+    const json_t *row = NULL;
+    int64_t count = 0;
+    size_t i = 0;
+    json_array_foreach(arms, i, row)
+    {
+        const char *arm = json_string_value(json_object_get(row, "arm"));
+        count += arm && is_judged(c, arm);
+    }
+    return count;
+}
+
+/* Arms that are missing count as regressions: what was not measured is no pass. */
+static const char *overall(const json_t *rows)
+{
+    const json_t *row = NULL;
+    const char *worst = "ok";
+    size_t i = 0;
+    json_array_foreach(rows, i, row)
+    {
+        const char *result = json_string_value(json_object_get(row, "result"));
+        if (!strcmp(result, "ok")) continue;
+        worst = !strcmp(result, "undecided") && strcmp(worst, "regression") != 0
+                    ? "undecided"
+                    : "regression";
+    }
+    return worst;
 }
 
 static icd_status check_baseline(comparer *c, json_t **out)
@@ -287,12 +403,17 @@ static icd_status check_baseline(comparer *c, json_t **out)
     const json_t *row = NULL;
     size_t i = 0;
     *out = json_pack("{s:s,s:f,s:b,s:o}", "file", c->opts.baseline, "max_regression",
-                     c->opts.max_regression, "relative", (int)c->opts.relative, "arms",
-                     rows);
+                     allowed(c), "relative", (int)c->opts.relative, "arms", rows);
     ICD_TRY(icd_i_json_member(c->ctx, c->baseline, "arms", JSON_ARRAY, c->opts.baseline,
                               &arms));
-    json_array_foreach(arms, i, row) ICD_TRY(baseline_row(c, row, rows));
-    json_object_set_new(*out, "result", json_string(c->regression ? "regression" : "ok"));
+    int64_t judged = judged_arms(c, arms);
+    if (judged == 0)
+        return icd_i_fail(c->ctx, ICD_EDATA, c->opts.baseline,
+                          "store one by --save-baseline",
+                          "found no arm that could be judged%s",
+                          c->opts.relative ? " as a multiple of linear" : "");
+    json_array_foreach(arms, i, row) ICD_TRY(baseline_row(c, row, judged, rows));
+    json_object_set_new(*out, "result", json_string(overall(rows)));
 done:
     return status;
 }
@@ -303,13 +424,15 @@ static icd_status read_all(comparer *c, const char *const *dir)
     for (int64_t r = 0; r < c->runs; r++) {
         c->run[r].dir = dir[r];
         ICD_TRY(read_run(c, &c->run[r]));
-        if (r) note_differences(c, c->run[0].metrics, dir[0], c->run[r].metrics, dir[r]);
+        if (r)
+            note_differences(c, TIMES, TASK, c->run[0].metrics, dir[0], c->run[r].metrics,
+                             dir[r]);
     }
     if (c->opts.baseline) {
         ICD_TRY(icd_i_json_read(c->ctx, c->opts.baseline, &c->baseline));
-        if (!c->opts.relative)
-            note_differences(c, json_object_get(c->baseline, "metrics"), c->opts.baseline,
-                             c->run[0].metrics, dir[0]);
+        note_differences(c, c->opts.relative ? TASK : TIMES, BASELINE,
+                         json_object_get(c->baseline, "metrics"), c->opts.baseline,
+                         c->run[0].metrics, dir[0]);
     }
     if (json_array_size(c->differences) && !c->opts.anyway) status = refuse(c);
 done:
@@ -388,13 +511,13 @@ static json_t *fingerprint(const json_t *metrics)
 {
     json_t *out = json_object();
     for (int i = 0; i < SAMES; i++) {
-        json_t *section = json_object_get(out, SAME[i][0]);
+        json_t *section = json_object_get(out, SAME[i].section);
         if (!section) {
             section = json_object();
-            json_object_set_new(out, SAME[i][0], section);
+            json_object_set_new(out, SAME[i].section, section);
         }
         if (member(metrics, i))
-            json_object_set(section, SAME[i][1], (json_t *)member(metrics, i));
+            json_object_set(section, SAME[i].member, (json_t *)member(metrics, i));
     }
     return out;
 }
@@ -406,6 +529,14 @@ icd_status icd_baseline_write(icd_ctx *ctx, const char *dir, const char *path)
     json_t *arms = json_array(), *root = NULL;
     ICD_TRY(read_run(&c, &c.run[0]));
     const icd_samples *s = c.run[0].samples;
+    icd_comparison aa;
+    if (control_failed(&c, s, &aa)) {
+        status = icd_i_fail(ctx, ICD_EMEASURE, dir, "measure again on a quieter machine",
+                            "two copies of linear differ by [%+.2f, %+.2f] %%, expected "
+                            "inside +-1 %%: a baseline of it would judge by noise",
+                            100 * aa.low, 100 * aa.high);
+        goto done;
+    }
     bool linear = icd_samples_find(s, "linear") >= 0;
     for (int64_t a = 0; a < s->arms; a++) {
         json_t *ms = NULL, *ratio = NULL;

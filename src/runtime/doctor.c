@@ -151,7 +151,7 @@ static icd_status probe_overhead(icd_ctx *ctx, icd_doctor_report *r)
     icd_status status = icd_overhead_measure(ctx, NULL, &cost);
     if (status != ICD_OK) return status;
     icd_metric events = icd_overhead_events(&cost, 1000, 1),
-               clock = icd_overhead_clock(&cost, 1000, 1);
+               clock = icd_overhead_clock(&cost, 1000, 0, 1);
     status = add(ctx, r,
                  (icd_capability){"overhead", "event log", icd_overhead_fits(&events),
                                   NULL, "a machine that is less busy"},

@@ -24,11 +24,27 @@ static void add(pair *p, icd_evidence e)
     if (p->count + 1 < ICD_EVIDENCE_MAX) p->count++;
 }
 
+/* A meter that tells two copies of linear apart, beyond what counts as the same, reads
+ * something else than the arms. */
+static bool control_failed(pair *p, const char *key, bool relative)
+{
+    icd_metric a = icd_i_reading(p->job, "linear", key),
+               b = icd_i_reading(p->job, "linear A/A", key);
+    icd_evidence aa = icd_evidence_metrics("control", &a, &b, relative, false);
+    return aa.provenance == ICD_MEASURED && fabs(aa.change) > aa.band &&
+           (aa.low > 0 || aa.high < 0);
+}
+
 static void add_reading(pair *p, const char *name, const char *key, bool relative,
                         bool more_is_better)
 {
     icd_metric a = icd_i_reading(p->job, p->a, key), b = icd_i_reading(p->job, p->b, key);
-    add(p, icd_evidence_metrics(name, &a, &b, relative, more_is_better));
+    icd_evidence e = icd_evidence_metrics(name, &a, &b, relative, more_is_better);
+    if (e.provenance == ICD_MEASURED && control_failed(p, key, relative)) {
+        e.distrusted = true;
+        e.reason = "its A/A control failed: two copies of linear read differently";
+    }
+    add(p, e);
 }
 
 /* Scores of one model per example; false where the list is missing or holds else. */
@@ -63,12 +79,14 @@ done:
     return status;
 }
 
-/* Outputs that agree to the last bit cannot differ in quality. */
+/* Outputs that agree to the last bit cannot differ in quality; examples, where there are
+ * any, must agree as well. */
 static void equal_outputs(const icd_job *job, icd_evidence *e)
 {
+    if (e->provenance != ICD_ABSENT && e->change != 0) return;
     for (int64_t i = 0; i < job->checks; i++)
         if (!strncmp(job->check[i].what, "iterative against linear", 24) &&
-            job->check[i].max_rel == 0 && e->provenance == ICD_ABSENT)
+            job->check[i].max_rel == 0)
             *e = (icd_evidence){.name = "quality",
                                 .unit = "pp",
                                 .more_is_better = true,

@@ -32,7 +32,14 @@ typedef struct icd_prediction {
     const char *advice;     /**< "do not bother", "measure it", "worth it" */
 } icd_prediction;
 
-/** Without a cost model of this machine (measure.cost_model) the time lies between
+/** What a step of this run is, for a cost model: "tiny-bert, cpu, 1 threads, int8, 1 x 16
+ * prefill". @param model [in] its name */
+void icd_i_cost_setting(const icd_config *config, const char *model, char out[256]);
+
+/** Says once, as a warning, why measure.cost_model tells nothing about this run. */
+void icd_i_cost_model_check(icd_job *job);
+
+/** Without a usable cost model of this machine (measure.cost_model) the time lies between
  * following the live granules wholly and not at all: that is then the interval. */
 icd_status icd_i_predict(icd_job *job, icd_prediction *out);
 

@@ -8,10 +8,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-/* The arms that are read: a verdict is about the first two, the others are what a user
-   would take instead. */
-static const char *const ARM[] = {"linear", "iterative", "gather",
+/* The arms that are read: a verdict is about the first two, the third, a second copy of
+   the first, controls it; the others are what a user would take instead. */
+static const char *const ARM[] = {"linear", "iterative", "linear A/A", "gather",
                                   "dense",  "frequency", "block tiles"};
 enum { ARMS = sizeof ARM / sizeof *ARM, METERS = 8, WORKER = 4, ARGS = WORKER + 6 };
 
@@ -67,12 +68,20 @@ static void widths_of(const icd_layout_entry *e, int32_t dtype, int32_t *weight_
         *weight_bits = icd_i_two_of_four(e) ? (BYTE + PLACE_BITS) * q->n / q->m : BYTE;
 }
 
+/* A GPU's caches where the arms run on one: "auto" is the H100's, as ICD cannot ask. */
+static const char *cache_of(const icd_worker *w)
+{
+    const char *name = w->config->meter.cache;
+    bool gpu = w->config->runner.device == ICD_RUN_CUDA;
+    return name && strcmp(name, "auto") != 0 ? name : gpu ? "h100" : "cpu";
+}
+
 /* Row blocks go round among what computes: threads, or the multiprocessors of a GPU whose
    cache is simulated; there, a tile of tokens shares one reading of a weight. */
 static void spread(const icd_worker *w, icd_addrs_opts *opts)
 {
     enum { GPU_TILE = 128 };
-    opts->agents = icd_i_cache_multiprocessors(w->config->meter.cache);
+    opts->agents = icd_i_cache_multiprocessors(cache_of(w));
     if (opts->agents)
         opts->chunk = opts->tile = GPU_TILE;
     else
@@ -120,6 +129,13 @@ static void make_command(const meters *m, measured_arm *arm, const char *const *
     arm->subject.command = arm->argv;
 }
 
+/* A command of the user's may compute anywhere. */
+static int32_t device_of(const icd_worker *w)
+{
+    if (icd_i_exec_alone(w->config)) return ICD_METER_ANYWHERE;
+    return w->config->runner.device == ICD_RUN_CUDA ? ICD_METER_GPU : ICD_METER_CPU;
+}
+
 static icd_status add_arm(meters *m, const json_t *row, int64_t index,
                           const char *const *worker)
 {
@@ -129,6 +145,7 @@ static icd_status add_arm(meters *m, const json_t *row, int64_t index,
     bool decode = m->w->config->runner.phase == ICD_PHASE_DECODE;
     arm->subject =
         (icd_meter_subject){.name = m->w->arm[index].name,
+                            .device = device_of(m->w),
                             .tokens = (double)(decode ? b->batch : b->batch * b->seq),
                             .arm = &m->w->arm[index]};
     if (worker) make_command(m, arm, worker);
@@ -161,29 +178,47 @@ static icd_meter_opts options_of(const icd_worker *w)
 {
     icd_meter_opts opts = w->config->meter;
     opts.dir = w->dir;
+    opts.cache = cache_of(w);
     opts.ncu_range = w->config->runner.device == ICD_RUN_CUDA;
     opts.ncu_metrics = w->config->measure.ncu_metrics;
     opts.power_sample_hz = w->config->measure.power_sample_hz;
     return opts;
 }
 
-/* What goes wrong in one meter costs its readings, not the run. */
+/* A reading that failed may succeed a second time: another profiler was there, a window
+   was too short. */
+static icd_status read_twice(meters *m, icd_meter *meter, icd_readings **out)
+{
+    static const struct timespec PAUSE = {1, 0};
+    icd_ctx *ctx = m->w->ctx;
+    icd_status status = icd_meter_measure(ctx, meter, m->subject, m->arms, 0, out);
+    if (status != ICD_EMEASURE) return status;
+    icd_i_warn(ctx, "meter %s: %s; reading once more", icd_meter_probe(meter)->name,
+               icd_ctx_message(ctx));
+    icd_ctx_clear(ctx);
+    nanosleep(&PAUSE, NULL);
+    return icd_meter_measure(ctx, meter, m->subject, m->arms, 0, out);
+}
+
+/* What goes wrong in one meter costs its readings, which then are ABSENT and say why, not
+   the run. */
 static icd_status use(meters *m, const char *name)
 {
     icd_ctx *ctx = m->w->ctx;
     icd_meter_opts opts = options_of(m->w);
     icd_meter *meter = NULL;
+    icd_readings **out = &m->reading[m->readings];
+    char why[512];
     icd_status status = icd_meter_open(ctx, name, &opts, &meter);
-    if (status == ICD_OK)
-        status = icd_meter_measure(ctx, meter, m->subject, m->arms, 0,
-                                   &m->reading[m->readings]);
-    if (status == ICD_OK) {
-        m->readings += m->arms;
-    } else if (status != ICD_ENOMEM && status != ICD_ECANCELLED) {
-        icd_i_warn(ctx, "meter %s: %s", name, icd_ctx_message(ctx));
+    if (status == ICD_OK) status = read_twice(m, meter, out);
+    if (status != ICD_OK && status != ICD_ENOMEM && status != ICD_ECANCELLED) {
+        snprintf(why, sizeof why, "%s", icd_ctx_message(ctx));
+        icd_i_warn(ctx, "meter %s: %s", name, why);
         icd_ctx_clear(ctx);
         status = ICD_OK;
+        if (meter) status = icd_meter_absent(ctx, meter, m->subject, m->arms, why, out);
     }
+    if (status == ICD_OK && meter) m->readings += m->arms;
     icd_meter_free(ctx, meter);
     return status;
 }

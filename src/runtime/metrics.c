@@ -403,16 +403,18 @@ static json_t *overhead(const icd_job *job)
     icd_i_emit_cost(job->ctx, &events, &seconds);
     if (icd_overhead_measure(job->ctx, NULL, &cost) != ICD_OK) cost = (icd_overhead){0};
     if (job->samples) bursts = job->samples->arms * job->samples->blocks;
+    double observing = job->samples ? job->samples->clock.observing_s : 0;
     icd_metric log = icd_overhead_events(&cost, events, total),
-               clock = icd_overhead_clock(&cost, bursts,
+               clock = icd_overhead_clock(&cost, bursts, observing,
                                           job->samples ? job->samples->elapsed_s : 0);
-    double all = seconds + 2 * cost.clock_s * (double)bursts + recording;
-    return json_pack("{s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:o,s:o}", "events",
+    double all = seconds + 2 * cost.clock_s * (double)bursts + observing + recording;
+    return json_pack("{s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:o,s:o}", "events",
                      (json_int_t)events, "event_seconds", seconds, "event_share",
                      total > 0 ? seconds / total : 0, "event_cost_us", 1e6 * cost.event_s,
-                     "clock_cost_ns", 1e9 * cost.clock_s, "recording_seconds", recording,
-                     "instrumentation_share", total > 0 ? all / total : 0,
-                     "event_overhead", reading(&log), "clock_overhead", reading(&clock));
+                     "clock_cost_ns", 1e9 * cost.clock_s, "observing_seconds", observing,
+                     "recording_seconds", recording, "instrumentation_share",
+                     total > 0 ? all / total : 0, "event_overhead", reading(&log),
+                     "clock_overhead", reading(&clock));
 }
 
 static json_t *model_row(const icd_job *job)

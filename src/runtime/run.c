@@ -207,10 +207,18 @@ done:
     return status;
 }
 
-/* From here on the run ends in REPORTED whatever happened before. */
-static icd_status finish(icd_job *job, icd_status status)
+/* What rolls back as part of the method: the layout, or its transform, is at fault. All
+ * else is the machine's or the user's to mend, and whoever called must hear of it. */
+static bool is_finding(icd_status status)
 {
-    if (status == ICD_ECANCELLED) return status;
+    return status == ICD_OK || status == ICD_EEXACT || status == ICD_EADAPTER ||
+           status == ICD_ENUMERIC;
+}
+
+/* From here on the run ends in REPORTED whatever happened before. */
+static icd_status report(icd_job *job, icd_status status)
+{
+    bool finding = is_finding(status);
     if (status != ICD_OK) {
         icd_i_job_roll_back(job, "%s: %s", icd_status_code(status),
                             icd_ctx_message(job->ctx));
@@ -226,7 +234,7 @@ static icd_status finish(icd_job *job, icd_status status)
     if (status == ICD_OK) status = icd_i_metrics_write(job);
     if (status == ICD_OK)
         status = icd_report_write(job->ctx, icd_i_rundir_root(job->dir));
-    if (job->outcome == ICD_OUTCOME_ROLLED_BACK)
+    if (job->outcome == ICD_OUTCOME_ROLLED_BACK && finding)
         icd_i_warn(job->ctx, "rolled back to pi_prev: %s", job->cause);
     emit(job, job->outcome == ICD_OUTCOME_ROLLED_BACK ? "rollback" : "report", from,
          status, false);
@@ -261,6 +269,19 @@ static icd_status summarize(icd_job *job, icd_run_summary **out)
 done:
     icd_run_summary_free(job->ctx, s);
     return status;
+}
+
+/* The report, then what stood in the way of the run: the report tells of it as well. */
+static icd_status finish(icd_job *job, icd_status status, icd_run_summary **out)
+{
+    char found[512] = "";
+    icd_status failure = is_finding(status) ? ICD_OK : status;
+    if (status == ICD_ECANCELLED) return status;
+    if (failure != ICD_OK) snprintf(found, sizeof found, "%s", icd_ctx_message(job->ctx));
+    status = report(job, status);
+    if (status == ICD_OK) status = summarize(job, out);
+    return failure == ICD_OK ? status
+                             : icd_i_fail(job->ctx, failure, NULL, NULL, "%s", found);
 }
 
 /* config.lock.json, the log, and whether an earlier state of this directory may be built
@@ -301,7 +322,9 @@ static icd_status check_cost_model(icd_job *job)
 {
     icd_cost_model model;
     const char *path = job->config->measure.cost_model;
-    return path ? icd_i_cost_model_read(job->ctx, path, &model) : ICD_OK;
+    icd_status status = path ? icd_i_cost_model_read(job->ctx, path, &model) : ICD_OK;
+    if (status == ICD_OK) icd_i_cost_model_check(job);
+    return status;
 }
 
 static icd_outcome wanted_outcome(const icd_run_opts *opts, const icd_config *config)
@@ -325,14 +348,18 @@ static icd_status run(icd_ctx *ctx, const icd_config *config, const char *out_di
     ICD_TRY(icd_i_rundir_open(ctx, out_dir, &job.dir));
     if (!icd_i_exec_alone(config)) ICD_TRY(icd_i_stage_open(&job));
     ICD_TRY(check_cost_model(&job));
+    if (config->pipeline.fixed_clock)
+        icd_i_warn(ctx,
+                   "pipeline.fixed_clock: ICD changes no setting of a machine; lock "
+                   "the clocks yourself before the run (docs/sop.md). This run is "
+                   "tagged \"unlocked\", and confirmed in cycles where those are known");
     ICD_TRY(prepare(&job, resume));
     if (job.opts.dry_run) { /* quick orders are enough to say whether it is worth it */
         quick = *config;
         quick.solver.effort = ICD_EFFORT_LOW;
         job.config = &quick;
     }
-    ICD_TRY(finish(&job, run_stages(&job)));
-    ICD_TRY(summarize(&job, out));
+    ICD_TRY(finish(&job, run_stages(&job), out));
     if (job.opts.gate) status = icd_i_gates_check(&job);
 done:
     (void)icd_ctx_log_open(ctx, NULL);

@@ -229,6 +229,15 @@ static const json_t *comparison(const json_t *metrics, const char *arm)
     return NULL;
 }
 
+/* No time of a run whose two copies of linear differ decides anything. */
+static json_t *verdict_of(const json_t *metrics, const json_t *c)
+{
+    const json_t *aa = comparison(metrics, "linear A/A");
+    bool failed = json_number_value(json_object_get(aa, "low")) < -.01 ||
+                  json_number_value(json_object_get(aa, "high")) > .01;
+    return failed && c ? json_string("UNDECIDED") : copy(c, "verdict");
+}
+
 /* Every arm of the loop computes what linear computes; a model of its own has a score of
    its own. */
 static json_t *arm_quality(const json_t *means, const json_t *arm, const json_t *cosine)
@@ -258,7 +267,7 @@ static json_t *arm_row(const json_t *metrics, const json_t *arm, const json_t *m
         "role", copy(arm, "role"), "lat_ms", copy(lat, "value"), "lat_low",
         copy(lat, "low"), "lat_high", copy(lat, "high"), "change", copy(c, "delta"),
         "change_low", copy(c, "low"), "change_high", copy(c, "high"), "verdict",
-        copy(c, "verdict"), "live", copy(arm, "live"), "all", copy(arm, "all"),
+        verdict_of(metrics, c), "live", copy(arm, "live"), "all", copy(arm, "all"),
         "bytes_per_token", tokens > 0 ? json_real(bytes / tokens) : json_null(),
         "quality", arm_quality(means, arm, cosine));
 }

@@ -52,28 +52,64 @@ static void quality(const icd_job *job, char out[96])
         snprintf(out, 96, "quality not evaluated");
 }
 
-static void first_line(icd_job *job, const icd_comparison *c)
+/* The second half of the headline: what the model still computes. */
+static void outputs_words(const icd_job *job, char out[192])
 {
-    char words[32], quality_words[96], outputs[192];
-    in_words(c->delta, words);
+    char quality_words[96];
     quality(job, quality_words);
     if (isfinite(job->cosine_vs_dense))
-        snprintf(outputs, sizeof outputs,
-                 "outputs have cosine %.3f to the dense f32 model: %s",
+        snprintf(out, 192, "outputs have cosine %.3f to the dense f32 model: %s",
                  job->cosine_vs_dense, quality_words);
     else
-        snprintf(outputs, sizeof outputs, "outputs are the commands' own: %s",
-                 quality_words);
-    snprintf(job->verdict[0], sizeof job->verdict[0],
-             "%s: iterative is %s than linear (%s, 95 %% CI %+.1f to %+.1f %%), %.2f ms "
-             "against %.2f ms a step; %s",
-             job->outcome == ICD_OUTCOME_KEPT ? "KEPT" : "ROLLED BACK", words,
-             icd_verdict_name(c->verdict), 100 * c->low, 100 * c->high,
-             icd_samples_mean(job->samples, "iterative"),
-             icd_samples_mean(job->samples, "linear"), outputs);
+        snprintf(out, 192, "outputs are the commands' own: %s", quality_words);
 }
 
-static icd_status second_line(icd_job *job)
+/* The mean whose ratios are the deltas; one slow sample cannot turn it round. */
+static icd_status geometric_ms(icd_job *job, const char *arm, double *ms)
+{
+    icd_log_mean m;
+    icd_status status = icd_samples_log_mean(job->ctx, job->samples, arm, NULL, &m);
+    *ms = exp(m.mean);
+    return status;
+}
+
+static bool control_failed(const icd_comparison *aa)
+{
+    return aa->low < -.01 || aa->high > .01;
+}
+
+/* Where the control failed no word of success: what was measured is told, and that it
+   decides nothing. */
+static icd_status first_line(icd_job *job, const icd_comparison *c,
+                             const icd_comparison *aa)
+{
+    icd_status status = ICD_OK;
+    char words[32], outputs[192];
+    double pi0 = 0, pi1 = 0;
+    const char *outcome = job->outcome == ICD_OUTCOME_KEPT ? "KEPT" : "ROLLED BACK";
+    ICD_TRY(geometric_ms(job, "linear", &pi0));
+    ICD_TRY(geometric_ms(job, "iterative", &pi1));
+    in_words(c->delta, words);
+    outputs_words(job, outputs);
+    if (control_failed(aa))
+        snprintf(
+            job->verdict[0], sizeof job->verdict[0],
+            "UNDECIDED, the A/A control failed (%s): iterative measured %s than "
+            "linear, 95 %% CI %+.1f to %+.1f %%, %.2f ms against %.2f ms a step, but "
+            "two copies of linear %+.1f to %+.1f %%; %s",
+            outcome, words, 100 * c->low, 100 * c->high, pi1, pi0, 100 * aa->low,
+            100 * aa->high, outputs);
+    else
+        snprintf(job->verdict[0], sizeof job->verdict[0],
+                 "%s: iterative is %s than linear (%s, 95 %% CI %+.1f to %+.1f %%), %.2f "
+                 "ms against %.2f ms a step (geometric means); %s",
+                 outcome, words, icd_verdict_name(c->verdict), 100 * c->low,
+                 100 * c->high, pi1, pi0, outputs);
+done:
+    return status;
+}
+
+static icd_status second_line(icd_job *job, bool trusted)
 {
     double ms = 0;
     char words[32];
@@ -86,7 +122,7 @@ static icd_status second_line(icd_job *job)
     snprintf(
         job->verdict[1], sizeof job->verdict[1],
         "Strongest alternative: %s with %.2f ms a step; iterative is %s than it (%s)",
-        best, ms, words, icd_verdict_name(c.verdict));
+        best, ms, words, icd_verdict_name(trusted ? c.verdict : ICD_VERDICT_UNDECIDED));
     return ICD_OK;
 }
 
@@ -121,11 +157,6 @@ static icd_status third_line(icd_job *job, const icd_comparison *aa)
              "Controls: A/A %+.2f %% (%s);%s %s, %s", 100 * aa->delta,
              icd_verdict_name(aa->verdict), negative, l2, energy);
     return ICD_OK;
-}
-
-static bool control_failed(const icd_comparison *aa)
-{
-    return aa->low < -.01 || aa->high > .01;
 }
 
 /* Where two equal arms differ, no time of this measurement means anything. */
@@ -229,8 +260,8 @@ icd_status icd_i_verdict(icd_job *job)
     if (control_failed(&aa)) distrust_latency(job);
     if (job->outcome == ICD_OUTCOME_KEPT && job->config->rollback.enabled)
         ICD_TRY(decide(job, &aa));
-    first_line(job, &c);
-    ICD_TRY(second_line(job));
+    ICD_TRY(first_line(job, &c, &aa));
+    ICD_TRY(second_line(job, !control_failed(&aa)));
     add_rounds(job);
     ICD_TRY(third_line(job, &aa));
 done:

@@ -269,6 +269,22 @@ static icd_status step(icd_ctx *ctx, void *self)
     return icd_runner_step(ctx, arm->runner, arm->batch, &out);
 }
 
+/* The arms' runners share the context of the device, hence its second level. */
+static icd_status flush(icd_ctx *ctx, void *self)
+{
+    icd_worker_arm *arm = self;
+    icd_status status = icd_device_flush_l2(ctx, arm->device);
+    return status == ICD_OK ? icd_device_sync(ctx, arm->device) : status;
+}
+
+static icd_status open_device(icd_worker *w, icd_device **out)
+{
+    const char *driver = w->config->runner.driver;
+    icd_device_opts opts = {.size = sizeof opts,
+                            .driver = driver && *driver ? driver : NULL};
+    return icd_device_open(w->ctx, &opts, out);
+}
+
 static icd_status model_of(icd_worker *w, const json_t *row, icd_worker_model **out)
 {
     const char *folder = json_string_value(json_object_get(row, "model"));
@@ -344,8 +360,12 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     ICD_TRY(start_runner(w, i, m, layout, &opts,
                          icd_i_arm_kv_of(json_string_value(json_object_get(row, "kv")))));
     w->self[i].batch = &w->batch;
-    w->arm[i] = (icd_arm){json_string_value(json_object_get(row, "name")), step,
-                          &w->self[i], NULL};
+    w->self[i].device = w->device;
+    w->arm[i] = (icd_arm){.name = json_string_value(json_object_get(row, "name")),
+                          .step = step,
+                          .self = &w->self[i],
+                          .flush = w->device ? flush : NULL,
+                          .elsewhere = opts.device == ICD_RUN_CUDA};
     if (!w->arm[i].name) status = damaged(w, "arms.json", "an arm has no name");
 done:
     icd_i_layout_free(w->ctx, layout);
@@ -360,6 +380,9 @@ icd_status icd_i_worker_build(icd_worker *w, const json_t *list)
     ICD_TRY(ICD_ALLOC(w->ctx, count, &w->self));
     ICD_TRY(ICD_ALLOC(w->ctx, count, &w->arm));
     w->arms = count;
+    if (w->config->runner.device == ICD_RUN_CUDA &&
+        w->config->measure.mode == ICD_MEASURE_COLD && !icd_i_exec_wanted(w->config))
+        ICD_TRY(open_device(w, &w->device));
     for (int64_t i = 0; i < count; i++) {
         const json_t *row = json_array_get(list, (size_t)i);
         ICD_TRY(icd_i_exec_wanted(w->config) ? command_arm(w, i, row)
@@ -385,6 +408,7 @@ void icd_i_worker_release(icd_worker *w)
     for (int64_t i = 0; i < w->models; i++) release_model(w, &w->model[i]);
     /* Last: a model may have read a tensor while an arm was built. */
     for (int64_t i = 0; w->self && i < w->arms; i++) icd_i_region_free(w->self[i].region);
+    icd_device_close(w->ctx, w->device);
     icd_i_free(w->ctx, w->self);
     icd_i_free(w->ctx, w->arm);
     icd_mem_free(w->ctx, (void *)(uintptr_t)w->list);
@@ -426,11 +450,8 @@ static icd_status profiled_steps(icd_worker *w, int64_t steps)
     icd_ctx *ctx = w->ctx;
     icd_device *device = NULL;
     if (w->config->runner.device == ICD_RUN_CUDA) {
-        const char *driver = w->config->runner.driver;
-        icd_device_opts opts = {.size = sizeof opts,
-                                .driver = driver && *driver ? driver : NULL};
         ICD_TRY(w->arm[0].step(ctx, w->arm[0].self));
-        ICD_TRY(icd_device_open(ctx, &opts, &device));
+        ICD_TRY(open_device(w, &device));
         ICD_TRY(icd_device_profile(ctx, device, true));
     }
     for (int64_t k = 0; k < steps; k++) ICD_TRY(w->arm[0].step(ctx, w->arm[0].self));

@@ -11,9 +11,12 @@
 #include "base/npz.h"
 #include "base/region.h"
 
+#include <icd/device.h>
+
 typedef struct icd_worker_arm {
     icd_region *region; /**< all that the runner stands in: the arms lie alike */
     icd_runner *runner;
+    icd_device *device; /**< on which caches are emptied; NULL: the CPU */
     const icd_batch *batch;
     icd_exec_arm exec; /**< runner.kind: exec; the rest is then empty */
 } icd_worker_arm;
@@ -43,6 +46,7 @@ typedef struct icd_worker {
     icd_worker_arm *self;
     icd_arm *arm;
     int64_t arms;
+    icd_device *device; /**< in cold mode on a GPU; NULL: not needed */
 } icd_worker;
 
 /** Model, input, masks and int8 weights of a run directory. `w` is zeroed but for ctx and

@@ -37,12 +37,20 @@ class Calibrate(CliTest):
         stored = json.loads((self.dir / "run/calibration.json").read_text())
         self.assertEqual(len(stored["points"]), 12)
         self.assertEqual(stored["ms_per_mb"], found["ms_per_mb"])
-        (self.dir / "good.json").write_text(json.dumps({**stored, "base_ms": .1, "ms_per_mb": 2, "sd_ms": .001,
-                                                        "cov": [1e-8, 0, 1e-8]}))
+        good = {**stored, "base_ms": .1, "ms_per_mb": 2, "sd_ms": .001, "cov": [1e-8, 0, 1e-8], "r2_cv": .9}
+        (self.dir / "good.json").write_text(json.dumps(good))
         dry = self.run_icd("dry", *SPARSE, "--dry-run", "--override", "measure.cost_model=good.json")
         p = self.prediction("dry")
         self.assertIn("worth it", dry["verdict"][0])
         self.assertTrue(p["time_low"] < p["time_ratio"] < p["time_high"] < 1)
+        for change, words in (({"cpu": "another"}, "fitted on 'another'"), ({"r2_cv": -5}, "R2 below"),
+                              ({"setting": "m, cuda"}, "fitted for 'm, cuda'"), ({"ms_per_mb": -2}, "do not grow")):
+            (self.dir / "bad.json").write_text(json.dumps({**good, **change}))
+            done = self.icd("run", "--model", BLOCK, "--out", "bad", *QUICK, *SPARSE, "--dry-run", "--override",
+                            "measure.cost_model=bad.json")
+            self.assertIn(words, done.stderr)
+            self.assertIn("measure it", done.stdout)
+            self.assertIsNone(self.prediction("bad")["time_ratio"])
         self.fails(6, "run", "--model", BLOCK, "--out", "x", *QUICK, *SPARSE, "--dry-run", "--override",
                    "measure.cost_model=nothing.json", say=["nothing.json"])
 

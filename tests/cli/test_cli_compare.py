@@ -33,8 +33,9 @@ class Page(html.parser.HTMLParser):
 
 
 class Compare(CliTest):
-    def write_run(self, name, environment=None, seed=1, **ms):
-        """A measured run of 40 blocks; every arm has 1 % of noise."""
+    def write_run(self, name, environment=None, seed=1, noise=.01, metrics=None, **ms):
+        """A measured run of 40 blocks; every arm has 1 % of noise. AA: the second copy of linear."""
+        ms = {arm.replace("AA", "linear A/A"): value for arm, value in ms.items()}
         out = self.dir / name
         out.mkdir()
         rng = random.Random(seed)
@@ -42,14 +43,14 @@ class Compare(CliTest):
         for block in range(40):
             order = list(ms)
             rng.shuffle(order)
-            lines += [f"{block},{arm},{place},{block},{ms[arm] * rng.lognormvariate(0, .01):.9f},1"
+            lines += [f"{block},{arm},{place},{block},{ms[arm] * rng.lognormvariate(0, noise):.9f},1"
                       for place, arm in enumerate(order)]
         (out / "samples.csv").write_text("\n".join(lines) + "\n")
         env = {"cpu": "a cpu", "isa": "avx2", "threads": 1, "clocks": "unlocked", "config_hash": "0" * 16,
                **(environment or {})}
         (out / "metrics.json").write_text(json.dumps({
             "outcome": "kept", "verdict": ["line"], "environment": env, "clock": {"mode": "warm"},
-            "input": {"name": "text", "batch": 1, "seq": 16}, "model": {"name": "m", "arch": "bert"}}))
+            "input": {"name": "text", "batch": 1, "seq": 16}, "model": {"name": "m", "arch": "bert"}, **(metrics or {})}))
 
     def two(self, **second):
         self.write_run("a", linear=2, iterative=1.5)
@@ -103,6 +104,49 @@ class Compare(CliTest):
                           say=["iterative", "not measured"])
         results = {r["arm"]: r["result"] for r in json.loads(done.stdout)["baseline"]["arms"]}
         self.assertEqual(results, {"linear": "ok", "iterative": "missing"})
+
+    def test_what_cannot_be_told_is_no_pass(self):
+        self.write_run("a", linear=2, iterative=1.5)
+        self.icd("compare", "a", "--save-baseline", "base.json")
+        self.write_run("b", seed=2, noise=.4, linear=2, iterative=1.4)
+        done = self.fails(7, "compare", "b", "--baseline", "base.json", "--max-regression", "2%", "--json",
+                          say=["too wide to tell"])
+        self.assertEqual(json.loads(done.stdout)["baseline"]["result"], "undecided")
+
+    def test_a_baseline_is_of_one_machine_and_task(self):
+        self.write_run("a", linear=2, iterative=1.5)
+        self.icd("compare", "a", "--save-baseline", "base.json")
+        for name, change, words in (
+                ("gpu", {"environment": {"gpu": "B"}}, "environment gpu"),
+                ("kernel", {"environment": {"kernel": "6.2"}}, "environment kernel"),
+                ("machine", {"environment": {"machine": "00"}}, "environment machine"),
+                ("hash", {"metrics": {"model": {"name": "m", "arch": "bert", "hash": "2"}}}, "model hash"),
+                ("rate", {"metrics": {"transform": {"sparsity": {"rate": .5}}}}, "transform sparsity")):
+            self.write_run(name, linear=2, iterative=1.5, **change)
+            self.fails(2, "compare", name, "--baseline", "base.json", say=[words])
+            if name in ("hash", "rate"):  # another task: multiples of linear say nothing either
+                self.fails(2, "compare", name, "--baseline", "base.json", "--relative", say=[words])
+            else:
+                self.icd("compare", name, "--baseline", "base.json", "--relative")
+
+    def test_a_baseline_without_arms_judges_nothing(self):
+        self.write_run("a", linear=2, iterative=1.5)
+        self.write_run("b", linear=2)
+        self.icd("compare", "b", "--save-baseline", "base.json")
+        self.fails(6, "compare", "a", "--baseline", "base.json", "--relative", say=["no arm that could be judged"])
+        (self.dir / "base.json").write_text(json.dumps({**json.loads((self.dir / "base.json").read_text()), "arms": []}))
+        self.fails(6, "compare", "a", "--baseline", "base.json", say=["no arm that could be judged"])
+
+    def test_a_run_whose_control_failed_decides_nothing(self):
+        self.write_run("a", linear=2, iterative=1, AA=2.1)
+        self.write_run("b", linear=2, iterative=1, AA=2)
+        gain = [run["gain"] for run in self.json("compare", "a", "b")["runs"]]
+        self.assertEqual([g["verdict"] for g in gain], ["UNDECIDED", "FASTER"])
+        self.assertEqual([g["control_failed"] for g in gain], [True, False])
+        self.fails(4, "compare", "a", "--save-baseline", "base.json", say=["two copies of linear"])
+        self.icd("compare", "b", "--save-baseline", "base.json")
+        self.write_run("c", linear=2, iterative=1, AA=3)  # controls are not judged
+        self.icd("compare", "c", "--baseline", "base.json")
 
     def test_formats(self):
         self.two()

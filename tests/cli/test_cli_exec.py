@@ -66,9 +66,9 @@ class Exec(CliTest):
         done = self.icd("run", "-c", "c.yaml", "--out", "run", *args, **more)
         return json.loads((self.dir / "run/metrics.json").read_text()), done
 
-    def cause(self, command, *args):
-        """Why a run whose candidate is this command was rolled back."""
-        metrics, _ = self.run_commands("--override", f"runner.exec.iterative={command}", *args)
+    def cause(self, command, *args, code=4):
+        """Why a run whose candidate is this command was rolled back; 4: a measurement failed."""
+        metrics, _ = self.run_commands("--override", f"runner.exec.iterative={command}", *args, code=code)
         self.assertEqual(metrics["outcome"], "rolled_back")
         return metrics["cause"]
 
@@ -95,7 +95,7 @@ class Exec(CliTest):
         self.assertEqual(len(places), 16)  # four arms at four places
 
     def test_no_gain_is_rolled_back(self):
-        self.assertIn("latency", self.cause("sh fake.sh 2.0 {arm}"))
+        self.assertIn("latency", self.cause("sh fake.sh 2.0 {arm}", code=0))
 
     def test_what_commands_do_wrong(self):
         self.assertIn("exit code 3; its last words: out of cards", self.cause("echo out of cards >&2; exit 3"))
@@ -134,12 +134,12 @@ class Exec(CliTest):
 
     def test_wrong_settings(self):
         (self.dir / "d.yaml").write_text("runner: {kind: exec, exec: {linear: echo 1}}\n")
-        metrics = self.icd("run", "-c", "d.yaml", "--out", "run") and json.loads(
+        metrics = self.icd("run", "-c", "d.yaml", "--out", "run", code=2) and json.loads(
             (self.dir / "run/metrics.json").read_text())
         self.assertIn("runner.exec.iterative", metrics["cause"])
-        self.assertIn("no model to put there", self.cause("echo {model}"))
-        self.assertIn("NAME=COMMAND", self.cause("echo 1", "--override", "runner.exec.arms=echo 3"))
-        self.assertIn("twice", self.cause("echo 1", "--override", "runner.exec.arms=a=echo 3,a=echo 4"))
+        self.assertIn("no model to put there", self.cause("echo {model}", code=2))
+        self.assertIn("NAME=COMMAND", self.cause("echo 1", "--override", "runner.exec.arms=echo 3", code=2))
+        self.assertIn("twice", self.cause("echo 1", "--override", "runner.exec.arms=a=echo 3,a=echo 4", code=2))
 
     def test_a_loop_gives_models_and_orders_to_commands(self):
         (self.dir / "loop.yaml").write_text(LOOP)

@@ -171,6 +171,12 @@ class Failure(LoopTest):
         model.write_bytes(model.read_bytes()[:1000])
         self.fails(6, "measure", "run", say=["model.safetensors"])
 
+    def test_what_the_machine_lacks_is_an_exit_code_with_a_report(self):
+        self.fails(3, "run", "--model", ROOT / "data/tiny-bert", "--input", TEXT, "--out", "run", *QUICK, *SPARSE, *self.cache,
+                   "--override", "runner.device=cuda", "--override", "runner.driver=libnothing.so",
+                   say=["E_RES_103", "libnothing.so"])
+        self.assertTrue((self.dir / "run/report.html").exists())
+
     def test_wrong_settings(self):
         self.fails(2, "run", "--out", "x", say=["model.path"])
         self.fails(6, "run", "--model", "nothing", "--out", "x", say=["nothing"])

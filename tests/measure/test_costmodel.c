@@ -112,7 +112,8 @@ static icd_cost_model model(void)
                             .j_r2_cv = NAN,
                             .j_spearman = NAN,
                             .layouts = 20,
-                            .cpu = "a \"cpu\""};
+                            .cpu = "a \"cpu\"",
+                            .setting = "a model, cpu"};
 }
 
 static void ratio_has_an_interval(void **state)
@@ -131,6 +132,23 @@ static void ratio_has_an_interval(void **state)
     assert_true(isnan(r));
 }
 
+static void a_line_that_predicts_nothing_is_told(void **state)
+{
+    icd_cost_model m = model();
+    (void)state;
+    assert_null(icd_i_cost_model_flaw(&m));
+    m.ms_per_mb = -2;
+    assert_non_null(strstr(icd_i_cost_model_flaw(&m), "do not grow"));
+    m = model();
+    m.r2_cv = -5;
+    assert_non_null(strstr(icd_i_cost_model_flaw(&m), "R2"));
+    m.r2_cv = NAN;
+    assert_non_null(icd_i_cost_model_flaw(&m));
+    m = model();
+    m.base_ms = NAN;
+    assert_non_null(strstr(icd_i_cost_model_flaw(&m), "finite"));
+}
+
 static void file_round_trip(void **state)
 {
     static const char *const BAD[] = {"[]", "{}", "{\"layouts\":20,\"base_ms\":\"x\"}"};
@@ -144,6 +162,7 @@ static void file_round_trip(void **state)
     assert_true(isnan(back.j_r2_cv));
     assert_int_equal(back.layouts, 20);
     assert_string_equal(back.cpu, "a \"cpu\"");
+    assert_string_equal(back.setting, "a model, cpu");
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
         assert_ok(ctx, icd_i_file_write(ctx, path, BAD[i], strlen(BAD[i])));
         assert_fails(ctx, ICD_EDATA, "calibration.json",
@@ -159,6 +178,7 @@ int main(void)
         cmocka_unit_test(ranks_take_ties),
         cmocka_unit_test(cost_of_a_path),
         cmocka_unit_test(ratio_has_an_interval),
+        cmocka_unit_test(a_line_that_predicts_nothing_is_told),
         cmocka_unit_test(file_round_trip),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -94,6 +94,9 @@ static void gates_take_any_threshold(void **state)
 {
     icd_evidence e = seen("latency", -20.4, 1, false), l2 = seen("l2", 12, 1, true);
     (void)state;
+    assert_int_equal(icd_gate_change("latency", &e, -20).result, ICD_GATE_NOT_EVALUATED);
+    icd_evidence_judge(&e, 1);
+    icd_evidence_judge(&l2, 1);
     icd_gate g = icd_gate_change("latency", &e, -20);
     assert_int_equal(g.result, ICD_GATE_MET);
     assert_non_null(strstr(g.reason, "reaches across"));
@@ -140,15 +143,69 @@ static void metrics_make_evidence(void **state)
                      ICD_MODELLED);
 }
 
-/* 400 examples cannot tell 0.1 pp apart unless every one agrees. */
+/* A wide interval around a fine estimate is no success, in either direction. */
+static void what_is_undecided_meets_no_gate(void **state)
+{
+    icd_evidence e = seen("latency", -28, 32, false);
+    (void)state;
+    e.high = 32.6;
+    icd_evidence_judge(&e, 1);
+    assert_int_equal(e.verdict, ICD_VERDICT_UNDECIDED);
+    icd_gate g = icd_gate_change("latency", &e, -20);
+    assert_int_equal(g.result, ICD_GATE_NOT_EVALUATED);
+    assert_non_null(strstr(g.reason, "undecided"));
+    assert_int_equal(icd_gate_change("latency", &e, 5).result, ICD_GATE_NOT_EVALUATED);
+    assert_int_equal(icd_gate_change("latency", &e, 40).result, ICD_GATE_MET);
+    assert_int_equal(icd_gate_change("latency", &e, -70).result, ICD_GATE_NOT_MET);
+    e = seen("latency", 3, 2.5, false); /* no worse than 5 %? nobody knows */
+    icd_evidence_judge(&e, 1);
+    assert_int_equal(icd_gate_change("latency", &e, 5).result, ICD_GATE_NOT_EVALUATED);
+}
+
+/* What a failed control says is shown, and decides nothing. */
+static void what_is_distrusted_decides_nothing(void **state)
+{
+    icd_evidence e[] = {seen("latency", -30, 1.2, false), seen("ept", 30, 2, false)};
+    (void)state;
+    e[1].distrusted = true;
+    e[1].reason = "two copies of linear read differently";
+    icd_evidence_judge(e, 2);
+    assert_int_equal(e[1].verdict, ICD_VERDICT_UNDECIDED);
+    assert_true(icd_decide(e, 2).keep);
+    icd_gate g = icd_gate_change("ept", &e[1], -15);
+    assert_int_equal(g.result, ICD_GATE_NOT_EVALUATED);
+    assert_non_null(strstr(g.reason, "two copies"));
+    e[0].distrusted = true;
+    icd_evidence_judge(e, 2);
+    assert_false(icd_decide(e, 2).keep);
+}
+
+/* A gain of 30 % with a good control is accepted and meets the gate of the seed. */
+static void a_real_gain_is_accepted(void **state)
+{
+    icd_evidence e[] = {seen("latency", -30, 1.2, false), seen("l2", .2, .5, true)};
+    (void)state;
+    icd_evidence_judge(e, 2);
+    assert_true(icd_decide(e, 2).keep);
+    assert_string_equal(icd_decide(e, 2).metric, "latency");
+    assert_int_equal(icd_gate_change("latency", &e[0], -20).result, ICD_GATE_MET);
+}
+
+/* 0.1 pp need thousands of examples, even where every one agrees. */
 static void quality_needs_examples(void **state)
 {
-    double a[400], b[400];
+    double a[4000], b[4000];
     icd_evidence e;
     (void)state;
-    for (int i = 0; i < 400; i++) a[i] = b[i] = i % 5 != 0;
-    assert_ok(ctx, icd_evidence_quality(ctx, a, b, 400, 1, &e));
+    for (int i = 0; i < 4000; i++) a[i] = b[i] = i % 5 != 0;
+    assert_ok(ctx, icd_evidence_quality(ctx, a, b, 4000, 1, &e));
     assert_int_equal(icd_gate_quality("quality", &e, .1).result, ICD_GATE_MET);
+    assert_ok(ctx, icd_evidence_quality(ctx, a, b, 400, 1, &e));
+    assert_near(e.low, -100 * 3.841459 / (400 + 3.841459), 1e-4);
+    assert_int_equal(icd_gate_quality("quality", &e, .1).result, ICD_GATE_NOT_EVALUATED);
+    assert_int_equal(icd_gate_quality("quality", &e, 1).result, ICD_GATE_MET);
+    assert_ok(ctx, icd_evidence_quality(ctx, a, b, 3, 1, &e));
+    assert_int_equal(e.provenance, ICD_ABSENT);
     b[1] = 0;
     b[5] = 1;
     assert_ok(ctx, icd_evidence_quality(ctx, a, b, 400, 1, &e));
@@ -172,6 +229,9 @@ int main(void)
         cmocka_unit_test(several_metrics_share_one_alpha),
         cmocka_unit_test(gates_take_any_threshold),
         cmocka_unit_test(metrics_make_evidence),
+        cmocka_unit_test(what_is_undecided_meets_no_gate),
+        cmocka_unit_test(what_is_distrusted_decides_nothing),
+        cmocka_unit_test(a_real_gain_is_accepted),
         cmocka_unit_test(quality_needs_examples),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -127,6 +127,50 @@ static void test_absent(void **state)
     icd_readings_free(ctx, r);
 }
 
+/* The processor's counters tell nothing of an arm on a GPU, available or not. */
+static void test_elsewhere(void **state)
+{
+    icd_meter_kind kind = PLAY;
+    icd_meter meter = {.kind = &kind, .state = {.available = true}};
+    icd_addrs *some = (icd_addrs *)(void *)&play;
+    icd_meter_subject subject = {
+        .name = "linear", .device = ICD_METER_GPU, .addrs = some};
+    icd_readings *r = NULL;
+    (void)state;
+    kind.device = ICD_METER_CPU;
+    play = (script){0};
+    assert_ok(ctx, icd_meter_measure(ctx, &meter, &subject, 1, 0, &r));
+    assert_int_equal(play.calls, 0);
+    assert_int_equal(r->count, 3);
+    assert_int_equal(r->metric[0].provenance, ICD_ABSENT);
+    assert_non_null(strstr(r->metric[0].reason, "runs on a GPU"));
+    icd_readings_free(ctx, r);
+    subject.device = ICD_METER_ANYWHERE;
+    assert_ok(ctx, icd_meter_measure(ctx, &meter, &subject, 1, 0, &r));
+    assert_int_equal(play.calls, 1);
+    icd_readings_free(ctx, r);
+}
+
+/* A meter that failed says so in every metric. */
+static void test_failed(void **state)
+{
+    icd_meter meter = {.kind = &PLAY};
+    icd_meter_subject subject[2] = {{.name = "linear"}, {.name = "iterative"}};
+    icd_readings *r[2] = {NULL};
+    (void)state;
+    assert_ok(ctx, icd_meter_absent(ctx, &meter, subject, 2, "it caught fire", r));
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(r[i]->arm, subject[i].name);
+        assert_int_equal(r[i]->count, 3);
+        assert_string_equal(r[i]->metric[2].reason, "it caught fire");
+        icd_readings_free(ctx, r[i]);
+    }
+    subject[1].name = NULL;
+    assert_fails(ctx, ICD_EINVAL, "no name",
+                 icd_meter_absent(ctx, &meter, subject, 2, "why", r));
+    assert_null(r[0]);
+}
+
 static void test_impossible(void **state)
 {
     static const double VALUE[] = {100.1, -1, (double)NAN, (double)INFINITY};
@@ -227,9 +271,10 @@ static void test_gates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),  cmocka_unit_test(test_wrong_arguments),
-        cmocka_unit_test(test_absent), cmocka_unit_test(test_impossible),
-        cmocka_unit_test(test_mean),   cmocka_unit_test(test_file),
+        cmocka_unit_test(test_table),     cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_absent),    cmocka_unit_test(test_impossible),
+        cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_failed),
+        cmocka_unit_test(test_mean),      cmocka_unit_test(test_file),
         cmocka_unit_test(test_gates),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -228,7 +228,7 @@ static icd_status step(icd_ctx *c, void *self)
     return ICD_OK;
 }
 
-static const icd_arm ARM = {"busy", step, NULL, NULL};
+static const icd_arm ARM = {.name = "busy", .step = step};
 static const icd_arm *const ARMS[] = {&ARM};
 
 static void windows_on_a_slow_counter(void **state)

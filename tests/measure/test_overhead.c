@@ -45,12 +45,12 @@ static void test_shares(void **state)
     assert_true(icd_overhead_fits(&events));
     events = icd_overhead_events(&cost, 10000, 1);
     assert_false(icd_overhead_fits(&events)); /* 2 % */
-    icd_metric clock = icd_overhead_clock(&cost, 200000, 1);
+    icd_metric clock = icd_overhead_clock(&cost, 200000, 0, 1);
     assert_near(clock.value, 2, 1e-12);
     assert_true(icd_overhead_fits(&clock));
-    clock = icd_overhead_clock(&cost, 600000, 1);
+    clock = icd_overhead_clock(&cost, 600000, 0, 1);
     assert_false(icd_overhead_fits(&clock)); /* 6 % */
-    clock = icd_overhead_clock(&cost, 10, 0);
+    clock = icd_overhead_clock(&cost, 10, 0, 0);
     assert_int_equal(clock.provenance, ICD_ABSENT);
     assert_non_null(clock.reason);
     assert_false(icd_overhead_fits(&clock));

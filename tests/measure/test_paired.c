@@ -179,9 +179,28 @@ static void survives_failing_allocations(void **state)
     icd_test_failing_allocations(all, NULL);
 }
 
+/* Against Fagerland, Lydersen & Laake (2014), table of 21 pairs; and by hand. */
+static void score_interval_of_pairs(void **state)
+{
+    (void)state;
+    icd_interval ci = icd_i_paired_proportions(1, 7, 21);
+    assert_near(ci.low, -.517, 5e-4);
+    assert_near(ci.high, -.026, 5e-4);
+    ci = icd_i_paired_proportions(7, 1, 21);
+    assert_near(ci.low, .026, 5e-4);
+    assert_near(ci.high, .517, 5e-4);
+    ci = icd_i_paired_proportions(0, 0, 400);
+    assert_near(ci.high, 3.841459 / 403.841459, 1e-6);
+    assert_near(ci.low, -ci.high, 1e-12);
+    ci = icd_i_paired_proportions(0, 50, 50);
+    assert_near(ci.low, -1, 1e-9);
+    assert_true(ci.high > -.9 && ci.high < -.8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(score_interval_of_pairs),
         cmocka_unit_test(agrees_with_scipy),
         cmocka_unit_test(small_samples_are_exact),
         cmocka_unit_test(drawn_flips_agree_with_the_normal_limit),

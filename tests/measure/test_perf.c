@@ -71,8 +71,8 @@ static void prepare(bench *b, icd_perf_cache cache)
     *b = (bench){.machine = {.missing = -1, .share = 1, .reads_left = 1 << 20}};
     b->cost[0] = (arm_cost){&b->machine, {4000, 8000, 100, 25}, 0};
     b->cost[1] = (arm_cost){&b->machine, {2000, 4000, 50, 5}, 0};
-    b->arm[0] = (icd_arm){"linear", take_step, &b->cost[0], NULL};
-    b->arm[1] = (icd_arm){"iterative", take_step, &b->cost[1], NULL};
+    b->arm[0] = (icd_arm){.name = "linear", .step = take_step, .self = &b->cost[0]};
+    b->arm[1] = (icd_arm){.name = "iterative", .step = take_step, .self = &b->cost[1]};
     for (int i = 0; i < 2; i++)
         b->subject[i] = (icd_meter_subject){.name = b->arm[i].name, .arm = &b->arm[i]};
     b->ops = (icd_perf_ops){fake_open, fake_read, fake_close, &b->machine};

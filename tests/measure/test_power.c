@@ -166,7 +166,8 @@ static icd_status step(icd_ctx *c, void *self)
 }
 
 static char A[] = "A", B[] = "B";
-static const icd_arm ARM_A = {"a", step, A, NULL}, ARM_B = {"b", step, B, NULL};
+static const icd_arm ARM_A = {.name = "a", .step = step, .self = A},
+                     ARM_B = {.name = "b", .step = step, .self = B};
 static const icd_arm *const BOTH[] = {&ARM_A, &ARM_B};
 
 static icd_power_source source_of(board *b)
@@ -227,7 +228,7 @@ static icd_status broken_step(icd_ctx *c, void *self)
 static void a_cancelled_run_leaves_nothing(void **state)
 {
     icd_ctx *own = icd_ctx_new(NULL);
-    const icd_arm arm = {"c", broken_step, NULL, NULL}, *const list[] = {&arm};
+    const icd_arm arm = {.name = "c", .step = broken_step}, *const list[] = {&arm};
     board b = {.watts = 100};
     icd_power_source source = source_of(&b);
     icd_power_plan plan = {.window_s = .01, .windows = 1};

@@ -21,7 +21,7 @@ static icd_status wait_a_little(icd_ctx *c, void *self)
     return ICD_OK;
 }
 
-static const icd_arm ARM = {"waiting", wait_a_little, NULL, NULL};
+static const icd_arm ARM = {.name = "waiting", .step = wait_a_little};
 static const icd_arm *const ARMS[] = {&ARM};
 
 /* One window of a source: watts that a machine can take. */

@@ -77,8 +77,8 @@ static void expect_absent(const icd_readings *r, const char *name, const char *r
 static void two_arms_on_a_counter_that_wraps(void **state)
 {
     int64_t much = 500000, less = 400000;
-    const icd_arm arm[2] = {{"linear", step, &much, NULL},
-                            {"iterative", step, &less, NULL}};
+    const icd_arm arm[2] = {{.name = "linear", .step = step, .self = &much},
+                            {.name = "iterative", .step = step, .self = &less}};
     const icd_meter_subject subject[2] = {
         {.name = "linear", .tokens = 10, .arm = &arm[0]},
         {.name = "iterative", .tokens = 10, .arm = &arm[1]}};
@@ -121,7 +121,7 @@ static void two_arms_on_a_counter_that_wraps(void **state)
 static void a_board_without_idle_windows(void **state)
 {
     int64_t some = 1;
-    const icd_arm arm = {"linear", step, &some, NULL};
+    const icd_arm arm = {.name = "linear", .step = step, .self = &some};
     const icd_meter_subject subject[2] = {{.name = "linear", .tokens = 1, .arm = &arm},
                                           {.name = "other", .tokens = 1}};
     void *library = dlopen(ICD_FAKE_NVML, RTLD_NOW), *address;

@@ -44,9 +44,9 @@ static icd_status count_step(icd_ctx *c, void *self)
 
 static icd_samples *measure_three(int64_t counts[3], icd_measure_opts opts)
 {
-    icd_arm arm[3] = {{"linear", count_step, &counts[0], NULL},
-                      {"iterative", count_step, &counts[1], NULL},
-                      {"gather", count_step, &counts[2], NULL}};
+    icd_arm arm[3] = {{.name = "linear", .step = count_step, .self = &counts[0]},
+                      {.name = "iterative", .step = count_step, .self = &counts[1]},
+                      {.name = "gather", .step = count_step, .self = &counts[2]}};
     icd_samples *s = NULL;
     assert_ok(ctx, icd_measure_arms(ctx, arm, 3, &opts, &s));
     return s;
@@ -87,8 +87,8 @@ static icd_status slow_step(icd_ctx *c, void *self)
 static void all_arms_take_bursts_of_as_many_steps(void **state)
 {
     int64_t count = 0;
-    icd_arm arm[2] = {{"slow", slow_step, NULL, NULL},
-                      {"quick", count_step, &count, NULL}};
+    icd_arm arm[2] = {{.name = "slow", .step = slow_step},
+                      {.name = "quick", .step = count_step, .self = &count}};
     icd_measure_opts opts;
     icd_samples *s = NULL;
     (void)state;
@@ -136,6 +136,40 @@ static void cold_mode_takes_single_steps(void **state)
     icd_samples_free(ctx, s);
 }
 
+static icd_status count_flush(icd_ctx *c, void *self)
+{
+    (void)c;
+    ((int64_t *)self)[1]++;
+    return ICD_OK;
+}
+
+/* An arm on another device empties that one's caches; this CPU's clock is not its. */
+static void cold_mode_elsewhere_empties_the_caches_there(void **state)
+{
+    int64_t count[2][2] = {{0}}; /* steps, flushes */
+    icd_samples *s = NULL;
+    icd_comparison c;
+    icd_arm arm[2];
+    icd_measure_opts opts;
+    (void)state;
+    for (int a = 0; a < 2; a++)
+        arm[a] = (icd_arm){.name = a ? "iterative" : "linear",
+                           .step = count_step,
+                           .self = count[a],
+                           .flush = count_flush,
+                           .elsewhere = true};
+    icd_options_init(&icd_measure_table, &opts);
+    opts.mode = ICD_MEASURE_COLD;
+    opts.ci_half_width = 1;
+    opts.warmup_iter = 1;
+    assert_ok(ctx, icd_measure_arms(ctx, arm, 2, &opts, &s));
+    for (int a = 0; a < 2; a++) assert_int_equal(count[a][1], s->blocks);
+    assert_ok(ctx, icd_samples_compare(ctx, s, "linear", "iterative", 1, &c));
+    assert_true(isnan(c.delta_cycles));
+    assert_true(s->clock.observing_s > 0);
+    icd_samples_free(ctx, s);
+}
+
 static void time_limit_waits_for_the_least_number(void **state)
 {
     int64_t counts[3] = {0};
@@ -160,7 +194,7 @@ static icd_status failing_step(icd_ctx *c, void *self)
 
 static void failure_of_an_arm_ends_it(void **state)
 {
-    icd_arm arm = {"broken", failing_step, NULL, NULL};
+    icd_arm arm = {.name = "broken", .step = failing_step};
     icd_samples *s = NULL;
     (void)state;
     assert_int_equal(icd_measure_arms(ctx, &arm, 1, NULL, &s), ICD_EMEASURE);
@@ -352,7 +386,7 @@ static void damaged_csv_is_refused(void **state)
 static icd_status measure_once(icd_ctx *c, void *arg)
 {
     int64_t count = 0;
-    icd_arm arm = {"only", count_step, &count, NULL};
+    icd_arm arm = {.name = "only", .step = count_step, .self = &count};
     icd_measure_opts opts;
     icd_samples *s = NULL;
     icd_comparison comparison;
@@ -398,8 +432,8 @@ static icd_status fail_to_print(icd_ctx *c, void *self, double *lat_ms, int64_t 
 static void bursts_of_programs(void **state)
 {
     program quick = {2, 0}, slow = {3, 0};
-    icd_arm arm[2] = {{"linear", NULL, &slow, print_latency},
-                      {"iterative", NULL, &quick, print_latency}};
+    icd_arm arm[2] = {{.name = "linear", .self = &slow, .burst = print_latency},
+                      {.name = "iterative", .self = &quick, .burst = print_latency}};
     icd_samples *s = NULL;
     icd_comparison c;
     (void)state;
@@ -425,6 +459,7 @@ int main(void)
         cmocka_unit_test(all_arms_take_bursts_of_as_many_steps),
         cmocka_unit_test(stops_at_the_largest_number),
         cmocka_unit_test(cold_mode_takes_single_steps),
+        cmocka_unit_test(cold_mode_elsewhere_empties_the_caches_there),
         cmocka_unit_test(time_limit_waits_for_the_least_number),
         cmocka_unit_test(failure_of_an_arm_ends_it),
         cmocka_unit_test(verdicts_follow_the_interval),
