@@ -128,11 +128,11 @@ static void draw_pair(icd_rng *rng, int64_t n, double sigma, double delta, doubl
 }
 
 /* Through the door a verdict goes through: the 95 % interval of 30 blocks holds the truth
- * in 92 to 98 of 100 measurements (the error of this count is 1.3), and where there is no
+ * in 95 of 100 measurements (the error of this count is 2.2), and where there is no
  * difference no more than that many are called one. */
 static void intervals_hold_the_truth(void **state)
 {
-    enum { BLOCKS = 30, REPEATS = 300 };
+    enum { BLOCKS = 30, REPEATS = 100 };
     static const double SIGMA[] = {.02, .1, .3};
     char linear[] = "linear", other[] = "other", *name[] = {linear, other};
     double lat[2 * BLOCKS];
@@ -151,8 +151,8 @@ static void intervals_hold_the_truth(void **state)
             false_alarms += truth == 0 && (c.verdict == ICD_VERDICT_FASTER ||
                                            c.verdict == ICD_VERDICT_SLOWER);
         }
-        assert_in_range(held, REPEATS * 92 / 100, REPEATS * 98 / 100);
-        assert_in_range(false_alarms, 0, REPEATS / 2 * 9 / 100);
+        assert_in_range(held, 90, 99);
+        assert_in_range(false_alarms, 0, 5);
     }
 }
 
