@@ -105,6 +105,7 @@ typedef struct icd_readings {
     const char *method; /**< one sentence: what was counted and how */
     icd_metric *metric; /**< [count] names and units as below */
     int64_t count;
+    bool elsewhere;     /**< the meter reads another device than the arm's: all ABSENT */
     const char *detail; /**< a JSON object: windows, kernels, levels, settings */
     void *memory;       /**< owns all of it */
 } icd_readings;

@@ -318,6 +318,7 @@ static icd_status sort_out(icd_ctx *ctx, const icd_meter *meter,
     for (int64_t i = 0; status == ICD_OK && i < subjects; i++) {
         const char *why = form_missing(meter->kind, &subject[i]),
                    *other = elsewhere(meter->kind, &subject[i]);
+        out[i]->elsewhere = other != NULL;
         if (other)
             status = icd_i_readings_absent(ctx, out[i], "%s", other);
         else if (!here->available)

@@ -41,6 +41,7 @@ static bool is_best(const icd_readings *const *readings, int64_t count, int64_t 
         const icd_metric *other = icd_readings_find(readings[i], m->name);
         if (!other) continue;
         int gap = rank(other->provenance) - rank(m->provenance);
+        if (gap == 0) gap = (int)readings[i]->elsewhere - (int)readings[at]->elsewhere;
         if (gap < 0 || (gap == 0 && i < at)) return false;
     }
     return true;

@@ -271,7 +271,7 @@ static void comparisons_table(icd_page *page, const json_t *rows)
         icd_i_page_percent(page, icd_i_get_real(row, "delta"), 2);
         icd_i_page_percent(page, icd_i_get_real(row, "low"), 2);
         icd_i_page_percent(page, icd_i_get_real(row, "high"), 2);
-        icd_i_page_cell(page, icd_i_get_string(row, "verdict"));
+        icd_i_page_cell(page, icd_i_page_verdict(page, row));
         icd_i_page_number(page, icd_i_get_real(row, "p_value"), 4);
         icd_i_page_number(page, icd_i_get_real(row, "hedges_g"), 2);
         icd_i_page_count(page, icd_i_get_real(row, "blocks"));

@@ -96,7 +96,7 @@ static icd_status first_line(icd_job *job, const icd_comparison *c,
             job->verdict[0], sizeof job->verdict[0],
             "UNDECIDED, the A/A control failed (%s): iterative measured %s than "
             "linear, 95 %% CI %+.1f to %+.1f %%, %.2f ms against %.2f ms a step, but "
-            "two copies of linear %+.1f to %+.1f %%; %s",
+            "two copies of linear differed by %+.1f to %+.1f %%; %s",
             outcome, words, 100 * c->low, 100 * c->high, pi1, pi0, 100 * aa->low,
             100 * aa->high, outputs);
     else

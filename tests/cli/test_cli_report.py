@@ -169,6 +169,21 @@ class Report(CliTest):
         self.assertGreater(len(seen), 50)
         self.assertEqual(sum(paper) < 200, dark)
 
+    def check_phone(self, out):
+        """No window of a browser is as narrow as a phone, a frame may be: nothing scrolls sideways there."""
+        frame = out / "frame.html"
+        frame.write_text("".join(f'<iframe id=w{w} style="width:{w}px;height:700px;border:0" src=report.html></iframe>'
+                                 for w in (360, 390)) + """<script>onload = () => {
+            document.title = ["w360", "w390"].map(id => {
+                const e = document.getElementById(id).contentDocument.documentElement;
+                return e.clientWidth > 300 && e.scrollWidth <= e.clientWidth ? "fits" : "scrolls";
+            }).join(" ");
+        }</script>""")
+        done = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+                               f"--user-data-dir={self.dir}/browser", "--virtual-time-budget=4000", "--dump-dom",
+                               frame.resolve().as_uri()], check=True, capture_output=True, text=True, timeout=120)
+        self.assertIn("<title>fits fits</title>", done.stdout)
+
     def test_measured_run(self):
         out = self.run_once()
         metrics = json.loads((out / "metrics.json").read_text())
@@ -205,6 +220,7 @@ class Report(CliTest):
         self.check_picture(out, 1000)
         self.check_picture(out, 500)
         self.check_picture(out, 1000, dark=True)
+        self.check_phone(out)
 
     def check_other_formats(self, out, metrics):
         self.icd("report", "run", "--format", "md,junit")

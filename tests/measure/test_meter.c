@@ -141,6 +141,7 @@ static void test_elsewhere(void **state)
     play = (script){0};
     assert_ok(ctx, icd_meter_measure(ctx, &meter, &subject, 1, 0, &r));
     assert_int_equal(play.calls, 0);
+    assert_true(r->elsewhere);
     assert_int_equal(r->count, 3);
     assert_int_equal(r->metric[0].provenance, ICD_ABSENT);
     assert_non_null(strstr(r->metric[0].reason, "runs on a GPU"));
