@@ -81,7 +81,9 @@ icd_evidence icd_evidence_metrics(const char *name, const icd_metric *a,
         return e;
     }
     if (relative && !(a->value > 0 && b->value > 0 && a->low > 0 && b->low > 0)) {
-        e.reason = "a value or its interval is not positive";
+        e.reason = a->value == 0 && b->value == 0
+                       ? "both are 0: no ratio"
+                       : "a value or its interval is not positive";
         e.provenance = ICD_ABSENT;
         return e;
     }

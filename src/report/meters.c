@@ -48,7 +48,8 @@ static void evidence_row(icd_page *page, const json_t *e)
     badge(page, icd_i_get_string(e, "provenance"));
     icd_i_page_raw(page, "</td>");
     change_cell(page, e);
-    icd_i_page_put(page, "<td class=\"%s\">", verdict_class(verdict));
+    bool decides = !strcmp(icd_i_get_string(e, "provenance"), "MEASURED");
+    icd_i_page_put(page, "<td class=\"%s\">", decides ? verdict_class(verdict) : "");
     icd_i_page_text(page, verdict);
     icd_i_page_raw(page, "</td>");
     icd_i_page_number(page, icd_i_get_real(e, "p_holm"), 4);

@@ -138,6 +138,9 @@ static void metrics_make_evidence(void **state)
     assert_int_equal(e.provenance, ICD_ABSENT);
     assert_string_equal(e.reason, "no counters here");
     assert_int_equal(icd_gate_change("l2", &e, 10).result, ICD_GATE_NOT_EVALUATED);
+    icd_metric zero = {.count = 3, .provenance = ICD_MEASURED};
+    assert_string_equal(icd_evidence_metrics("dram", &zero, &zero, true, false).reason,
+                        "both are 0: no ratio");
     b.provenance = ICD_MODELLED;
     assert_int_equal(icd_evidence_metrics("ept", &a, &b, true, false).provenance,
                      ICD_MODELLED);
