@@ -32,6 +32,12 @@ typedef struct loss_job {
     token_loss *token;
 } loss_job;
 
+/* Nothing came of nothing; that nothing comes of something is no likeness. */
+static bool both_zero(const token_loss *t)
+{
+    return !(t->norm_a > 0) && !(t->norm_b > 0);
+}
+
 static double dot(const float *a, const float *b, int64_t n)
 {
     double sum = 0;
@@ -80,7 +86,7 @@ icd_status icd_i_measure_loss_with(icd_ctx *ctx, const icd_matrix *w,
         double norm = sqrt(token[t].norm_a * token[t].norm_b);
         max_diff = fmax(max_diff, token[t].max_diff);
         max_abs = fmax(max_abs, token[t].max_abs);
-        cosines += norm > 0 ? token[t].dot / norm : 1;
+        cosines += norm > 0 ? token[t].dot / norm : both_zero(&token[t]);
     }
     meta->max_error = max_abs > 0 ? max_diff / max_abs : 0;
     meta->cosine = cosines / (double)cal->tokens;

@@ -1,9 +1,11 @@
 #include "base/mem.h"
 
 #include "base/ctx_private.h"
+#include "base/memory_left.h"
 #include "base/region.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +13,8 @@ enum {
     ALIGNMENT = 64,
     ARENA_ALIGNMENT = 16,
     ARENA_FIRST = 4096,
-    ARENA_LARGEST = 1 << 20
+    ARENA_LARGEST = 1 << 20,
+    LARGE = 256 << 20 /* bytes from which a block is first compared with what is left */
 };
 
 bool icd_i_mul_size(size_t a, size_t b, size_t *out)
@@ -54,6 +57,17 @@ static void *aligned_zeroed(icd_ctx *ctx, size_t bytes)
     return raw + skip;
 }
 
+/* The kernel promises more than it has, and ends the process when it is filled. */
+static icd_status check_room(icd_ctx *ctx, size_t bytes)
+{
+    double left = bytes >= LARGE ? icd_i_memory_left() : INFINITY;
+    if ((double)bytes <= left) return ICD_OK;
+    return icd_i_fail(
+        ctx, ICD_ENOMEM, NULL, "smaller batches and shorter sequences take less",
+        "not enough memory: %.1f GiB are asked for at once, %.1f GiB are left",
+        ldexp((double)bytes, -30), ldexp(left, -30));
+}
+
 icd_status icd_i_alloc(icd_ctx *ctx, int64_t count, size_t elem, void **out)
 {
     size_t bytes = 0;
@@ -65,7 +79,11 @@ icd_status icd_i_alloc(icd_ctx *ctx, int64_t count, size_t elem, void **out)
         return icd_i_fail(ctx, ICD_EINVAL, NULL, NULL,
                           "cannot allocate a negative number of elements (%lld)",
                           (long long)count);
-    if (icd_i_mul_size((size_t)count, elem, &bytes)) ptr = aligned_zeroed(ctx, bytes);
+    if (icd_i_mul_size((size_t)count, elem, &bytes)) {
+        icd_status status = check_room(ctx, bytes);
+        if (status != ICD_OK) return status;
+        ptr = aligned_zeroed(ctx, bytes);
+    }
     if (!ptr)
         return icd_i_fail(ctx, ICD_ENOMEM, NULL, NULL,
                           "not enough memory for %lld elements of %zu bytes",

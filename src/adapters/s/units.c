@@ -93,7 +93,7 @@ void icd_i_unit_worths(const icd_unit_shape *s, const float *sum, float *worth)
         for (int64_t j = 0; j < s->across; j++) {
             int64_t u = i * s->across + j;
             double share = (double)icd_i_unit_weights(s, i, j) / all;
-            worth[u] = total > 0 ? (float)((double)sum[u] / total / share) : 1;
+            worth[u] = total > 0 ? (float)((double)sum[u] / total / share) : 0;
         }
 }
 
