@@ -15,6 +15,10 @@
 /* Graphs that are polished by default, by their entries: smaller ones were annealed when
  * they were divided, and larger ones would take too long. */
 enum { POLISH_LEAST = 1 << 13, POLISH_MOST = 1 << 17, POLISH_OFFERS = 8 };
+
+/* Entries of a graph that is ordered in any case, and the time that this may take. */
+enum { LEAST_MOST = 1 << 19 };
+static const double LEAST_S = .03;
 static const char PREVIOUS[] = "the previous order", AS_IT_WAS[] = "the order as it was",
                   WARM[] = "the previous order, refined";
 
@@ -138,6 +142,24 @@ static icd_status enter_multilevel(icd_contest *c, bool keep)
     icd_status status = enter_method(c, icd_i_method_find("multilevel"), true, keep);
     s->o.effort = effort;
     c->multilevel_s = icd_i_now() - begin;
+    return status;
+}
+
+/* A budget that was over before anything was tried: a quick order still beats none, where
+ * it takes less time than a budget may be overrun by. */
+static icd_status enter_least(icd_contest *c)
+{
+    icd_solve *s = c->s;
+    int32_t effort = s->o.effort;
+    double deadline = s->budget.deadline;
+    if (!s->has_graph || s->g.ptr[s->n] > LEAST_MOST || icd_i_cancelled(s->ctx) ||
+        !icd_i_budget_over(&s->budget))
+        return ICD_OK;
+    s->o.effort = ICD_EFFORT_LOW;
+    s->budget.deadline = icd_i_now() + LEAST_S;
+    icd_status status = enter_method(c, icd_i_method_find("multilevel"), false, false);
+    s->budget.deadline = deadline;
+    s->o.effort = effort;
     return status;
 }
 
@@ -343,6 +365,7 @@ static icd_status run_auto(icd_contest *c)
     icd_solve *s = c->s;
     bool stay = s->o.gamma_stab > 0 && s->problem->prev;
     ICD_TRY(enter_warm(c, false));
+    if (!stay) ICD_TRY(enter_least(c));
     if (s->has_graph && !stay) ICD_TRY(enter_multilevel(c, false));
     ICD_TRY(enter_exact(c));
     if (!icd_i_contest_optimal(c)) ICD_TRY(enter_search(c, stay));
