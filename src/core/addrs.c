@@ -6,8 +6,9 @@
 
 enum {
     LINE = 64,
-    CHUNK = 96,
-    TILE = 2,
+    CHUNK = 192,
+    PASS = 64,
+    TILE = 6,
     INDEX_BYTES = 4,
     SUM_BYTES = 4,
     WEIGHT_BITS = 8,
@@ -21,7 +22,8 @@ typedef enum phase { WEIGHTS, INDICES, ACTIVATIONS, SUMS } phase;
 typedef struct cursor {
     phase phase;
     int64_t linear, block, chunk; /* chunk: its first token */
-    int64_t token, at;            /* at: in the block's live list */
+    int64_t pass;                 /* its first group, in the block */
+    int64_t token, at;            /* at: in the live list of the pass */
 } cursor;
 
 typedef struct stream {
@@ -53,16 +55,27 @@ static int64_t entries_per_group(const icd_plan *plan)
     return plan->kernel == ICD_KERNEL_GATHER ? ICD_GROUP : 1;
 }
 
-/* Entries of the block's live list, and where they begin. */
-static int64_t live_count(const icd_plan *plan, int64_t block)
+/* First group of the pass among all blocks, and the one behind its last. */
+static int64_t pass_first(const stream *s, const icd_plan *plan)
 {
-    return (plan->block_ptr[block + 1] - plan->block_ptr[block]) *
-           entries_per_group(plan);
+    return plan->block_ptr[s->now.block] + s->now.pass;
 }
 
-static int64_t live_first(const icd_plan *plan, int64_t block)
+static int64_t pass_end(const stream *s, const icd_plan *plan)
 {
-    return plan->block_ptr[block] * entries_per_group(plan);
+    int64_t first = pass_first(s, plan), end = plan->block_ptr[s->now.block + 1];
+    return end - first > s->opts.pass ? first + s->opts.pass : end;
+}
+
+/* Entries of the live list of the pass, and where they begin. */
+static int64_t live_count(const stream *s, const icd_plan *plan)
+{
+    return (pass_end(s, plan) - pass_first(s, plan)) * entries_per_group(plan);
+}
+
+static int64_t live_first(const stream *s, const icd_plan *plan)
+{
+    return pass_first(s, plan) * entries_per_group(plan);
 }
 
 /* Bytes of the packed weights of so many groups. */
@@ -90,13 +103,14 @@ static void next_block(stream *s)
         c->linear++;
     }
     c->phase = WEIGHTS;
+    c->pass = 0;
     c->token = c->chunk;
 }
 
 static void read_weights(stream *s, const icd_plan *plan, icd_addr_run *run)
 {
-    int64_t at = s->now.linear, from = weight_bytes(s, at, plan->block_ptr[s->now.block]),
-            to = weight_bytes(s, at, plan->block_ptr[s->now.block + 1]);
+    int64_t at = s->now.linear, from = weight_bytes(s, at, pass_first(s, plan)),
+            to = weight_bytes(s, at, pass_end(s, plan));
     run->address = s->weights[at] + (uint64_t)from;
     run->bytes = (uint32_t)(to - from);
     s->now.phase = INDICES;
@@ -107,9 +121,9 @@ static void read_indices(stream *s, const icd_plan *plan, icd_addr_run *run)
     s->now.phase = ACTIVATIONS;
     s->now.at = 0;
     if (plan->kernel == ICD_KERNEL_DENSE) return;
-    run->address = s->indices[s->now.linear] +
-                   (uint64_t)(live_first(plan, s->now.block) * INDEX_BYTES);
-    run->bytes = (uint32_t)(live_count(plan, s->now.block) * INDEX_BYTES);
+    run->address =
+        s->indices[s->now.linear] + (uint64_t)(live_first(s, plan) * INDEX_BYTES);
+    run->bytes = (uint32_t)(live_count(s, plan) * INDEX_BYTES);
 }
 
 /* Where the tile of a token ends. */
@@ -119,25 +133,31 @@ static int64_t tile_end(const stream *s, int64_t token)
     return least(s->now.chunk + (from / s->opts.tile + 1) * s->opts.tile, chunk_end(s));
 }
 
-static void next_token(stream *s)
+/* After the last token of a chunk comes its next pass, after the last pass its sums. */
+static void next_token(stream *s, const icd_plan *plan)
 {
     cursor *c = &s->now;
     bool tile_done = c->token + 1 == tile_end(s, c->token);
     c->at = 0;
     c->token++;
     if (!tile_done) return;
-    c->phase = c->token == chunk_end(s) ? SUMS : WEIGHTS;
-    if (c->phase == SUMS) c->token = c->chunk;
+    c->phase = WEIGHTS;
+    if (c->token < chunk_end(s)) return;
+    c->token = c->chunk;
+    if (pass_end(s, plan) == plan->block_ptr[c->block + 1])
+        c->phase = SUMS;
+    else
+        c->pass += s->opts.pass;
 }
 
 /* One stretch of neighbouring live entries of one token. */
 static void read_activations(stream *s, const icd_plan *plan, icd_addr_run *run)
 {
     cursor *c = &s->now;
-    int64_t count = live_count(plan, c->block), end = c->at + 1;
+    int64_t count = live_count(s, plan), end = c->at + 1;
     int64_t bytes = s->input_bytes[c->linear],
             unit = (plan->kernel == ICD_KERNEL_GATHER ? 1 : ICD_GROUP) * bytes;
-    const int32_t *live = plan->live + live_first(plan, c->block);
+    const int32_t *live = plan->live + live_first(s, plan);
     if (c->at < count) {
         while (end < count && live[end] == live[end - 1] + 1) end++;
         run->address = s->buffer[s->linear[c->linear].input] +
@@ -145,7 +165,7 @@ static void read_activations(stream *s, const icd_plan *plan, icd_addr_run *run)
         run->bytes = (uint32_t)((end - c->at) * unit);
         c->at = end;
     }
-    if (c->at >= count) next_token(s);
+    if (c->at >= count) next_token(s, plan);
 }
 
 static void write_sums(stream *s, const icd_plan *plan, icd_addr_run *run)
@@ -247,13 +267,13 @@ static icd_status check_widths(icd_ctx *ctx, int64_t count, const icd_addrs_opts
 static icd_status check(icd_ctx *ctx, const icd_addrs_linear *linear, int64_t count,
                         const icd_addrs_opts *opts)
 {
-    if (opts->tokens < 1 || opts->chunk < 0 || opts->tile < 0 || opts->agents < 0 ||
-        opts->agents > UINT16_MAX)
+    if (opts->tokens < 1 || opts->chunk < 0 || opts->pass < 0 || opts->tile < 0 ||
+        opts->agents < 0 || opts->agents > UINT16_MAX)
         return icd_i_fail(ctx, ICD_EINVAL, "address stream", NULL,
-                          "found %lld tokens in chunks of %lld and tiles of %lld for %d "
-                          "agents, expected at least one token",
+                          "found %lld tokens in chunks of %lld, passes of %lld and tiles "
+                          "of %lld for %d agents, expected at least one token",
                           (long long)opts->tokens, (long long)opts->chunk,
-                          (long long)opts->tile, opts->agents);
+                          (long long)opts->pass, (long long)opts->tile, opts->agents);
     for (int64_t i = 0; i < count; i++)
         if (linear[i].input < 0 || linear[i].output < 0 || linear[i].input > count * 2 ||
             linear[i].output > count * 2)
@@ -267,6 +287,7 @@ static icd_status check(icd_ctx *ctx, const icd_addrs_linear *linear, int64_t co
 static void set_defaults(icd_addrs_opts *o)
 {
     if (!o->chunk) o->chunk = CHUNK;
+    if (!o->pass) o->pass = PASS;
     if (!o->tile) o->tile = TILE;
     if (!o->agents) o->agents = 1;
 }

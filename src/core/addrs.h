@@ -33,9 +33,12 @@ typedef struct icd_addrs_linear {
 } icd_addrs_linear;
 
 typedef struct icd_addrs_opts {
-    int64_t tokens;             /**< of one inference */
-    int64_t chunk;              /**< tokens that share one pass over a row block; 0: 96 */
-    int64_t tile;               /**< tokens that share one reading of a weight; 0: 2 */
+    int64_t tokens; /**< of one inference */
+    int64_t chunk;  /**< tokens that share the weights of a row block; 0: 192 */
+    int64_t pass; /**< groups of four channels that all tokens of a chunk take before the
+                       next ones: with 64 rows in int8 they fill 16 KB of an L1; 0: 64 */
+    int64_t tile; /**< tokens that share one reading of a weight; 0: 6. Within a pass the
+                       L1 answers: what lies behind it sees no difference */
     int32_t agents;             /**< row blocks go round among these; 0: 1 */
     const int32_t *weight_bits; /**< [linears] of a packed weight, 1 to 32; NULL: 8 */
     const int32_t *input_bytes; /**< [linears] of an activation, 1 to 4; NULL: 1 */
@@ -43,8 +46,9 @@ typedef struct icd_addrs_opts {
 
 /**
  * The stream of a list of planned linears, as the packed kernels run them: for every
- * linear and row block, for every chunk of tokens, for every tile of tokens, the block's
- * live weights and indices and the tile's live activations are read, the sums written.
+ * linear and row block, for every chunk of tokens, for every pass over its channels, for
+ * every tile of tokens, the live weights and indices of the pass and the tile's live
+ * activations are read; then the sums are written.
  * Packed weights lie one behind the other from address 0, 64-byte aligned; buffers
  * behind them.
  * @param linear [in] copied, like the lists of opts; the plans must outlive the stream

@@ -82,10 +82,12 @@ static void spread(const icd_worker *w, icd_addrs_opts *opts)
 {
     enum { GPU_TILE = 128 };
     opts->agents = icd_i_cache_multiprocessors(cache_of(w));
-    if (opts->agents)
+    if (opts->agents) {
         opts->chunk = opts->tile = GPU_TILE;
-    else
+        opts->pass = INT64_MAX;
+    } else {
         opts->agents = icd_ctx_threads(w->ctx);
+    }
 }
 
 /* The addresses of the linears. */

@@ -67,11 +67,11 @@ static void place(oracle *o, icd_plan *const *plan, int64_t tokens)
     o->buffer[2] = top + round_up(written > read ? written : read);
 }
 
-static void token_reads(oracle *o, const icd_plan *p, int i, int64_t block, int64_t token,
-                        int64_t agent)
+static void token_reads(oracle *o, const icd_plan *p, int i, int64_t first, int64_t last,
+                        int64_t token, int64_t agent)
 {
     int64_t per = entries(p), unit = per == 4 ? 1 : 4;
-    int64_t from = p->block_ptr[block] * per, to = p->block_ptr[block + 1] * per;
+    int64_t from = first * per, to = last * per;
     for (int64_t k = from; k < to;) {
         int64_t end = k + 1;
         while (end < to && p->live[end] == p->live[end - 1] + 1) end++;
@@ -83,26 +83,35 @@ static void token_reads(oracle *o, const icd_plan *p, int i, int64_t block, int6
     }
 }
 
+/* at: tokens from, to; groups from, to; agent. */
+static void pass_reads(oracle *o, const icd_plan *p, int i, const icd_addrs_opts *opts,
+                       const int64_t at[5])
+{
+    int64_t groups = at[3] - at[2];
+    for (int64_t t = at[0]; t < at[1]; t += opts->tile) {
+        put(o, o->weights[i] + (uint64_t)(at[2] * VECTOR * 4 * o->bits[i] / 8),
+            groups * VECTOR * 4 * o->bits[i] / 8, at[4], false);
+        if (p->kernel != ICD_KERNEL_DENSE)
+            put(o, o->indices[i] + (uint64_t)(at[2] * entries(p) * 4),
+                groups * entries(p) * 4, at[4], false);
+        for (int64_t u = t; u < t + opts->tile && u < at[1]; u++)
+            token_reads(o, p, i, at[2], at[3], u, at[4]);
+    }
+}
+
 static void expect(oracle *o, const icd_plan *p, int i, const icd_addrs_opts *opts)
 {
     for (int64_t b = 0; b < p->blocks; b++)
         for (int64_t c = 0; c < opts->tokens; c += opts->chunk) {
             int64_t stop =
                 c + opts->chunk < opts->tokens ? c + opts->chunk : opts->tokens;
-            int64_t groups = p->block_ptr[b + 1] - p->block_ptr[b],
-                    rows = ROWS - b * VECTOR;
-            int64_t agent = b % opts->agents;
-            for (int64_t t = c; t < stop; t += opts->tile) {
-                put(o,
-                    o->weights[i] +
-                        (uint64_t)(p->block_ptr[b] * VECTOR * 4 * o->bits[i] / 8),
-                    groups * VECTOR * 4 * o->bits[i] / 8, agent, false);
-                if (p->kernel != ICD_KERNEL_DENSE)
-                    put(o, o->indices[i] + (uint64_t)(p->block_ptr[b] * entries(p) * 4),
-                        groups * entries(p) * 4, agent, false);
-                for (int64_t u = t; u < t + opts->tile && u < stop; u++)
-                    token_reads(o, p, i, b, u, agent);
-            }
+            int64_t rows = ROWS - b * VECTOR, agent = b % opts->agents;
+            int64_t last = p->block_ptr[b + 1], first = p->block_ptr[b];
+            do {
+                int64_t end = last - first < opts->pass ? last : first + opts->pass;
+                pass_reads(o, p, i, opts, (int64_t[]){c, stop, first, end, agent});
+                first = end;
+            } while (first < last);
             for (int64_t t = c; t < stop; t++)
                 put(o, o->buffer[i + 1] + (uint64_t)((t * ROWS + b * VECTOR) * 4),
                     (rows < VECTOR ? rows : VECTOR) * 4, agent, true);
@@ -130,10 +139,10 @@ static void test_same_as_loops(void **state)
                                         {ICD_KERNEL_DENSE, ICD_KERNEL_TILE},
                                         {ICD_KERNEL_GATHER, ICD_KERNEL_DENSE}};
     static const icd_addrs_opts OPTS[] = {
-        {.tokens = 1, .chunk = 96, .tile = 2, .agents = 1},
-        {.tokens = 7, .chunk = 4, .tile = 2, .agents = 3},
-        {.tokens = 8, .chunk = 8, .tile = 3, .agents = 2},
-        {.tokens = 5, .chunk = 1, .tile = 1, .agents = 1}};
+        {.tokens = 1, .chunk = 96, .pass = 64, .tile = 2, .agents = 1},
+        {.tokens = 7, .chunk = 4, .pass = 2, .tile = 2, .agents = 3},
+        {.tokens = 8, .chunk = 8, .pass = 1, .tile = 3, .agents = 2},
+        {.tokens = 5, .chunk = 1, .pass = 3, .tile = 1, .agents = 1}};
     static icd_addr_run memory[RUNS_MOST];
     (void)state;
     for (size_t k = 0; k < 3; k++)
