@@ -194,7 +194,8 @@ icd_status icd_sparsity_block_order(icd_ctx *ctx, const icd_matrix *w,
 /**
  * scope global: the worth below which units go, so that the asked share of all weights is
  * zeroed. Worth: a unit's share of its matrix's saliency over its share of its weights,
- * so that layers compare.
+ * so that layers compare. Matrices with NaN take no part; what has no saliency goes
+ * first, and all of it, whatever the rate above 0.
  * @param place [in] [count] orders of the matrices; NULL: none
  * @param floor [out] for icd_sparsity_place
  */

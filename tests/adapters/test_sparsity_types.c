@@ -197,6 +197,73 @@ static void a_common_budget(void **state)
     }
 }
 
+static double pruned_by(icd_matrix *w, const icd_sparsity_opts *opts, double floor)
+{
+    icd_sparsity_place place = {.floor = floor};
+    icd_mask *mask = NULL;
+    icd_transform_meta meta;
+    assert_ok(ctx, icd_apply_sparsity_at(ctx, w, NULL, opts, &place, &mask, &meta));
+    double density = mask ? icd_i_mask_density(mask) : 1;
+    icd_mask_free(ctx, mask);
+    return (1 - density) * (double)(w->rows * w->cols);
+}
+
+/* The budget counts weights, not units: channels of a tall matrix hold more of them. */
+static void a_common_budget_counts_weights(void **state)
+{
+    icd_sparsity_opts opts = options(ICD_S_CHANNEL, .5);
+    icd_matrix w[2] = {matrix(0), matrix(1)};
+    double floor = 0, pruned = 0, all = 0;
+    (void)state;
+    w[1].rows = 4;
+    assert_ok(ctx, icd_sparsity_floor(ctx, w, NULL, NULL, 2, &opts, &floor));
+    for (int m = 0; m < 2; m++) {
+        pruned += pruned_by(&w[m], &opts, floor);
+        all += (double)(w[m].rows * w[m].cols);
+    }
+    assert_near(pruned / all, .5, (double)w[0].rows / all);
+}
+
+/* What is zero already costs nothing; what cannot be judged takes no part. */
+static void a_common_budget_of_odd_matrices(void **state)
+{
+    static float none[ROWS * COLS], bad[ROWS * COLS];
+    icd_sparsity_opts opts = options(ICD_S_HDS, .5);
+    icd_matrix w[3] = {matrix(0), matrix(1), matrix(1)};
+    double floor = 0, size = ROWS * COLS;
+    (void)state;
+    memcpy(bad, w[1].w, sizeof bad);
+    bad[7] = NAN;
+    w[1].w = none;
+    w[2].w = bad;
+    assert_ok(ctx, icd_sparsity_floor(ctx, w, NULL, NULL, 3, &opts, &floor));
+    assert_near(pruned_by(&w[1], &opts, floor), size, 0);
+    assert_near(pruned_by(&w[0], &opts, floor) / size, 0, .05);
+    assert_near(pruned_by(&w[2], &opts, floor), 0, 0);
+    opts.rate = .25; /* less than what is zero */
+    assert_ok(ctx, icd_sparsity_floor(ctx, w, NULL, NULL, 2, &opts, &floor));
+    assert_near(pruned_by(&w[1], &opts, floor), size, 0);
+    assert_near(pruned_by(&w[0], &opts, floor), 0, 0);
+}
+
+/* A linear whose weights all go has an output that is nothing like the original. */
+static void nothing_is_not_like_something(void **state)
+{
+    float x[2 * COLS] = {0}, w[2 * COLS];
+    icd_matrix matrix = {"test", w, 2, COLS};
+    icd_calibration cal = {NULL, x, 2};
+    icd_sparsity_opts opts = options(ICD_S_CHANNEL, .5);
+    icd_mask *mask = NULL;
+    icd_transform_meta meta;
+    (void)state;
+    for (int c = 0; c < 2 * COLS; c++) w[c] = c % COLS ? 1 : 2;
+    x[COLS - 1] = 1; /* token 0 shows only a channel that goes, token 1 nothing */
+    assert_ok(ctx, icd_apply_sparsity(ctx, &matrix, &cal, &opts, &mask, &meta));
+    assert_false(icd_i_mask_get(mask, 0, COLS - 1));
+    assert_near(meta.cosine, .5, 1e-12);
+    icd_mask_free(ctx, mask);
+}
+
 static void excluded_linears_are_left_alone(void **state)
 {
     static const char *const PATTERN[] = {"layer.1.*"};
@@ -250,6 +317,9 @@ int main(void)
         cmocka_unit_test(blocks_are_whole_tiles_of_the_sorted_order),
         cmocka_unit_test(channels_die_in_every_row),
         cmocka_unit_test(a_common_budget),
+        cmocka_unit_test(a_common_budget_counts_weights),
+        cmocka_unit_test(a_common_budget_of_odd_matrices),
+        cmocka_unit_test(nothing_is_not_like_something),
         cmocka_unit_test(excluded_linears_are_left_alone),
         cmocka_unit_test(survives_failing_allocations),
     };

@@ -78,8 +78,8 @@ done:
 
 /* A unit of some matrix. */
 typedef struct unit {
-    float worth;    /* >= 0 */
-    float size; /* how many weights it has */
+    float worth; /* >= 0 */
+    float size;  /* how many weights it has */
 } unit;
 
 typedef struct units {
@@ -90,9 +90,8 @@ typedef struct units {
 static icd_status append(icd_ctx *ctx, const icd_unit_shape *s, const float *worth,
                          units *all)
 {
-    icd_status status =
-        icd_i_grow(ctx, (void **)&all->item, &all->capacity,
-                   all->count + s->down * s->across, sizeof *all->item);
+    icd_status status = icd_i_grow(ctx, (void **)&all->item, &all->capacity,
+                                   all->count + s->down * s->across, sizeof *all->item);
     if (status != ICD_OK) return status;
     for (int64_t i = 0; i < s->down; i++)
         for (int64_t j = 0; j < s->across; j++)

@@ -34,7 +34,8 @@ icd_status icd_i_unit_sums(icd_ctx *ctx, const icd_unit_shape *shape,
 /** Weights of unit (i, j), fewer at the edges. */
 int64_t icd_i_unit_weights(const icd_unit_shape *shape, int64_t i, int64_t j);
 
-/** Share of the matrix's saliency over share of its weights, of every unit. */
+/** Share of the matrix's saliency over share of its weights, of every unit; 0 where the
+ * matrix has none. */
 void icd_i_unit_worths(const icd_unit_shape *shape, const float *sum, float *worth);
 
 /** Marks the units that survive, by rate or by floor. @param kept [out] [down x across]
