@@ -13,9 +13,9 @@ static struct {
 static const cli_flag *flags(void)
 {
     static const cli_flag ROW[] = {
-        {"--s", 's', "SPEC", "sparsity: hds:V=64,rate=.75 | 2:4 | nm:n=1,m=4 | ...", NULL,
+        {"--s", 0, "SPEC", "sparsity: hds:V=64,rate=.75 | 2:4 | nm:n=1,m=4 | ...", NULL,
          &arg.s, NULL},
-        {"--q", 'q', "SPEC",
+        {"--q", 0, "SPEC",
          "weights: int8 | int8:outliers=.01,smooth=auto | int4:group=32 | fp8 | ...",
          NULL, &arg.q, NULL},
         {"--input", 'i', "FILE",
@@ -52,12 +52,43 @@ static icd_status set(cli_app *app, const char *section, const char *key,
     return icd_config_override(app->ctx, app->config, text);
 }
 
+/* Names of a SPEC that were given already. */
+typedef struct given {
+    const char *key[32];
+    int count;
+} given;
+
+static icd_status take_once(cli_app *app, const char *key, const char *spec, given *seen)
+{
+    for (int i = 0; i < seen->count; i++)
+        if (!strcmp(seen->key[i], key))
+            return cli_usage(app, "'%s': %s is given twice", spec, key);
+    if (seen->count < (int)(sizeof seen->key / sizeof *seen->key))
+        seen->key[seen->count++] = key;
+    return ICD_OK;
+}
+
+/* N:M says itself what share goes. */
+static icd_status check_rate(cli_app *app, const char *spec, const given *seen)
+{
+    const icd_sparsity_opts *s = &app->config->sparsity;
+    int32_t n = 0, m = 0;
+    if (!icd_sparsity_nm(s, &n, &m) || n >= m) return ICD_OK;
+    double rate = 1 - (double)n / m;
+    for (int i = 0; i < seen->count; i++)
+        if (!strcmp(seen->key[i], "rate") && fabs(s->rate - rate) > 1e-3)
+            return cli_usage(app, "'%s': found rate %g, expected %g, which is 1 - %d/%d",
+                             spec, s->rate, rate, (int)n, (int)m);
+    return ICD_OK;
+}
+
 /* "hds:V=64,rate=.75": the type, then options of its section. */
 static icd_status read_spec(cli_app *app, const char *spec, const char *section,
                             const char *type)
 {
     icd_status status;
     char copy[256], *rest = NULL;
+    given seen = {0};
     if (strlen(spec) >= sizeof copy)
         return cli_usage(app, "'%.60s...' is too long for a transform", spec);
     strcpy(copy, spec);
@@ -75,9 +106,10 @@ static icd_status read_spec(cli_app *app, const char *spec, const char *section,
         if (!equals)
             return cli_usage(app, "'%s' in '%s': expected NAME=VALUE", rest, spec);
         *equals = 0;
-        status = set(app, section, key_of(rest), equals + 1);
+        status = take_once(app, key_of(rest), spec, &seen);
+        if (status == ICD_OK) status = set(app, section, key_of(rest), equals + 1);
     }
-    return status;
+    return status == ICD_OK ? check_rate(app, spec, &seen) : status;
 }
 
 static json_t *number(double value)

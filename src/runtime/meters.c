@@ -53,14 +53,17 @@ static int32_t buffer_of(const icd_layout *layout, int64_t i, bool output)
 
 /* What a packed weight and an activation of a linear take, as its kernels read them.
    Small forms without a kernel of their own run in f32. */
-static void widths_of(const icd_layout_entry *e, int32_t dtype, int32_t *weight_bits,
-                      int32_t *input_bytes)
+static void widths_of(const icd_layout_entry *e, int32_t dtype, bool gpu,
+                      int32_t *weight_bits, int32_t *input_bytes)
 {
+    enum { STAGED = 3 }; /* bytes of a staged int8 channel (kernels.h, stage_rows) */
     enum { BYTE = 8, PLACE_BITS = 2, SCALE_BITS = 32, OWN_GROUP = 32 };
     const icd_quantized *q = e->quant;
     int32_t group = q && q->group ? q->group : OWN_GROUP;
     if (e->whole) dtype = ICD_RUN_F32;
-    *input_bytes = dtype == ICD_RUN_INT8 || dtype == ICD_RUN_INT4 ? 1 : 4;
+    *input_bytes = dtype == ICD_RUN_INT8   ? (gpu ? 1 : STAGED)
+                   : dtype == ICD_RUN_INT4 ? 1
+                                           : 4;
     *weight_bits = 4 * BYTE;
     if (dtype == ICD_RUN_BF16) *weight_bits = 2 * BYTE;
     if (dtype == ICD_RUN_INT4) *weight_bits = BYTE / 2 + SCALE_BITS / group;
@@ -90,6 +93,13 @@ static void spread(const icd_worker *w, icd_addrs_opts *opts)
     }
 }
 
+/* A command of the user's may compute anywhere. */
+static int32_t device_of(const icd_worker *w)
+{
+    if (icd_i_exec_alone(w->config)) return ICD_METER_ANYWHERE;
+    return w->config->runner.device == ICD_RUN_CUDA ? ICD_METER_GPU : ICD_METER_CPU;
+}
+
 /* The addresses of the linears. */
 static icd_status make_addrs(meters *m, measured_arm *arm, int32_t dtype)
 {
@@ -110,7 +120,8 @@ static icd_status make_addrs(meters *m, measured_arm *arm, int32_t dtype)
                                &arm->plan[i]));
         linear[i] = (icd_addrs_linear){arm->plan[i], buffer_of(layout, i, false),
                                        buffer_of(layout, i, true)};
-        widths_of(&layout->entry[i], dtype, &width[i], &width[layout->count + i]);
+        widths_of(&layout->entry[i], dtype, device_of(m->w) == ICD_METER_GPU, &width[i],
+                  &width[layout->count + i]);
     }
     opts.weight_bits = width;
     opts.input_bytes = width + layout->count;
@@ -129,13 +140,6 @@ static void make_command(const meters *m, measured_arm *arm, const char *const *
     for (; worker[n] && n < WORKER; n++) arm->argv[n] = worker[n];
     memcpy(arm->argv + n, more, sizeof more);
     arm->subject.command = arm->argv;
-}
-
-/* A command of the user's may compute anywhere. */
-static int32_t device_of(const icd_worker *w)
-{
-    if (icd_i_exec_alone(w->config)) return ICD_METER_ANYWHERE;
-    return w->config->runner.device == ICD_RUN_CUDA ? ICD_METER_GPU : ICD_METER_CPU;
 }
 
 static icd_status add_arm(meters *m, const json_t *row, int64_t index,
