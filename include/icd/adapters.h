@@ -49,8 +49,8 @@ typedef enum icd_quant_method {
 typedef struct icd_sparsity_opts {
     size_t size;
     int32_t type;     /**< icd_sparsity_type */
-    double rate;      /**< share of weights zeroed, 0 <= rate < 1; N:M has 1 - N/M
-                         and ignores it */
+    double rate;      /**< share of weights zeroed, 0 <= rate < 1; N:M has 1 - N/M,
+                         and no other than that or the default */
     int32_t vector;   /**< hds, block: V output rows share one decision */
     int32_t granule;  /**< block: g input channels of a tile; 0: 16 */
     int32_t n, m;     /**< type nm: n of m survive */
@@ -167,6 +167,12 @@ typedef struct icd_sparsity_place {
 
 /** N and M of a type; false where the type is none of N:M. */
 bool icd_sparsity_nm(const icd_sparsity_opts *opts, int32_t *n, int32_t *m);
+
+/**
+ * Options that contradict each other.
+ * @return ICD_OK | ICD_EINVAL N:M with a rate that is neither 1 - N/M nor the default
+ */
+icd_status icd_sparsity_check(icd_ctx *ctx, const icd_sparsity_opts *opts);
 
 /** Whether `exclude` names a linear. */
 bool icd_sparsity_excludes(const icd_sparsity_opts *opts, const char *linear);

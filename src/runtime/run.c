@@ -345,6 +345,7 @@ static icd_status run(icd_ctx *ctx, const icd_config *config, const char *out_di
     if (opts) job.opts = *opts;
     job.outcome = wanted_outcome(&job.opts, config);
     reach(&job, "READY");
+    ICD_TRY(icd_sparsity_check(ctx, &config->sparsity));
     ICD_TRY(icd_i_rundir_open(ctx, out_dir, &job.dir));
     if (!icd_i_exec_alone(config)) ICD_TRY(icd_i_stage_open(&job));
     ICD_TRY(check_cost_model(&job));

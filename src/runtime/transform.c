@@ -14,7 +14,8 @@
 
 static icd_status check_asked(icd_ctx *ctx, const icd_config *c)
 {
-    if (c->sparsity.type != ICD_S_NONE || c->quant.dtype != ICD_Q_NONE) return ICD_OK;
+    if (c->sparsity.type != ICD_S_NONE || c->quant.dtype != ICD_Q_NONE)
+        return icd_sparsity_check(ctx, &c->sparsity);
     return icd_i_fail(ctx, ICD_EINVAL, "transform",
                       "for example --s hds:rate=.5 --q int8",
                       "found neither a sparsity type nor a dtype");
@@ -27,7 +28,8 @@ static icd_status calibrate(icd_job *job, icd_config *config)
         ICD_TRY(icd_i_input_read(job));
         ICD_TRY(icd_i_calibrate(job));
     } else if (config->sparsity.saliency == ICD_SALIENCY_ACTIVATION) {
-        icd_i_warn(job->ctx, "no calibration input: saliency is the magnitude alone");
+        if (config->sparsity.type != ICD_S_NONE)
+            icd_i_warn(job->ctx, "no calibration input: saliency is the magnitude alone");
         config->sparsity.saliency = ICD_SALIENCY_MAGNITUDE;
     }
 done:

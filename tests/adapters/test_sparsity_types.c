@@ -128,6 +128,20 @@ static void n_of_m_that_does_not_fit_is_a_no_op(void **state)
     assert_non_null(strstr(meta.reason, "multiple"));
 }
 
+static void n_of_m_says_itself_what_goes(void **state)
+{
+    icd_sparsity_opts opts = options(ICD_S_2_4, .5);
+    (void)state;
+    assert_ok(ctx, icd_sparsity_check(ctx, &opts));
+    opts.rate = .75; /* the default, which nobody asked for */
+    assert_ok(ctx, icd_sparsity_check(ctx, &opts));
+    opts.rate = .6;
+    assert_int_equal(icd_sparsity_check(ctx, &opts), ICD_EINVAL);
+    assert_non_null(strstr(icd_ctx_message(ctx), "0.5"));
+    opts.type = ICD_S_HDS;
+    assert_ok(ctx, icd_sparsity_check(ctx, &opts));
+}
+
 static void blocks_are_whole_tiles_of_the_sorted_order(void **state)
 {
     icd_sparsity_opts opts = options(ICD_S_BLOCK, .75);
@@ -314,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(n_of_m_neighbours_under_an_order),
         cmocka_unit_test(n_of_m_that_does_not_fit_is_a_no_op),
+        cmocka_unit_test(n_of_m_says_itself_what_goes),
         cmocka_unit_test(blocks_are_whole_tiles_of_the_sorted_order),
         cmocka_unit_test(channels_die_in_every_row),
         cmocka_unit_test(a_common_budget),

@@ -85,6 +85,47 @@ class Transform(CliTest):
         self.assertFalse((self.dir / "out").exists())
 
 
+class Spec(CliTest):
+    """What a SPEC may say, and what a broken model does to it; on models that ship."""
+
+    MODEL = ROOT / "data/tiny-bert"
+
+    def spec_fails(self, spec, *say):
+        self.fails(2, "transform", self.MODEL, "--s", spec, "-o", "out", say=list(say))
+        self.assertFalse((self.dir / "out").exists())
+
+    def test_contradictions(self):
+        self.spec_fails("hds:rate=.5,rate=.6", "rate", "twice")
+        self.spec_fails("hds:V=16,vector=32", "vector", "twice")
+        self.spec_fails("2:4:rate=.75", "0.75", "0.5")
+        self.spec_fails("4:8:rate=.6", "0.6", "0.5")
+        run = ["--override", f"model.path={self.MODEL}", "--override", "transform.sparsity.type=1:4", "--override",
+               "transform.sparsity.rate=.5"]
+        self.fails(2, "run", *run, "--out", "run", say=["transform.sparsity.rate", "0.75", "1:4"])
+
+    def test_q_is_quiet(self):
+        done = self.icd("transform", self.MODEL, "-q", "--q", "int8", "-o", "out")
+        self.assertNotIn("saliency", done.stderr)
+
+    def test_a_weight_that_is_no_number_costs_its_linear(self):
+        data = bytearray((self.MODEL / "model.safetensors").read_bytes())
+        size = struct.unpack("<Q", data[:8])[0]
+        about = json.loads(data[8:8 + size])["bert.encoder.layer.3.output.dense.weight"]
+        at = 8 + size + about["data_offsets"][0]
+        data[at:at + 2] = b"\x00\x7e"  # NaN in F16
+        self.assertEqual(about["dtype"], "F16")
+        broken = self.dir / "broken"
+        broken.mkdir()
+        for file in self.MODEL.iterdir():
+            (broken / file.name).write_bytes(bytes(data) if file.name == "model.safetensors" else file.read_bytes())
+        for spec in "hds:rate=.5", "hds:rate=.5,scope=global", "2:4", "block:rate=.5", "channel:rate=.5":
+            done = self.icd("transform", broken, "--s", spec, "--q", "int8", "-o", "out", "--json", "--override",
+                            "solver.effort=low")
+            result = json.loads(done.stdout)
+            self.assertEqual((result["sparse"], result["quantized"], result["skipped"]), (23, 23, 1), spec)
+            self.assertIn("NaN", done.stderr)
+
+
 class Activations(CliTest):
     """Outliers, static scales, smoothing: on a model that ships, so that nothing is skipped."""
 

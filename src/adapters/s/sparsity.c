@@ -44,6 +44,24 @@ bool icd_sparsity_nm(const icd_sparsity_opts *opts, int32_t *n, int32_t *m)
     return opts->type == ICD_S_NM;
 }
 
+static double rate_of(int32_t n, int32_t m)
+{
+    return 1 - (double)n / m;
+}
+
+icd_status icd_sparsity_check(icd_ctx *ctx, const icd_sparsity_opts *opts)
+{
+    static const double UNSET = .75, NEAR = 1e-3;
+    int32_t n = 0, m = 0;
+    if (!icd_sparsity_nm(opts, &n, &m) || n >= m || opts->rate == UNSET ||
+        fabs(opts->rate - rate_of(n, m)) <= NEAR)
+        return ICD_OK;
+    return icd_i_fail(ctx, ICD_EINVAL, "transform.sparsity.rate",
+                      "leave it out, or take another type",
+                      "found %g, expected %g, the 1 - N/M of %d:%d", opts->rate,
+                      rate_of(n, m), (int)n, (int)m);
+}
+
 bool icd_sparsity_excludes(const icd_sparsity_opts *opts, const char *linear)
 {
     for (int64_t i = 0; i < opts->exclude.count; i++)
