@@ -2,6 +2,7 @@
 #include "runtime/rounds.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,6 +46,12 @@ icd_status icd_i_job_open_weights(icd_job *job)
 done:
     if (!job->linear) icd_mem_free(job->ctx, (void *)(uintptr_t)list);
     return status;
+}
+
+uint64_t icd_i_job_hash(const icd_job *job)
+{
+    return icd_i_hash(job->checkpoint ? icd_model_hash(job->checkpoint) : 0,
+                      &job->input.hash, sizeof job->input.hash);
 }
 
 icd_status icd_i_stage_open(icd_job *job)

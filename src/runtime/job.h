@@ -185,6 +185,9 @@ const char *icd_i_round_path(icd_job *job, const char *name);
 /* The stages. Each either computes its result and writes its artifacts, or (load) reads
  * them. */
 icd_status icd_i_stage_open(icd_job *job);
+
+/** Of what an open job reads: the weights of the model and the input. */
+uint64_t icd_i_job_hash(const icd_job *job);
 icd_status icd_i_stage_trace(icd_job *job);
 icd_status icd_i_stage_trace_load(icd_job *job);
 /** The part of stage trace that runs the model and writes the traces.

@@ -297,9 +297,7 @@ static icd_status prepare(icd_job *job, bool resume)
     icd_i_out_sweep(icd_i_rundir_root(job->dir));
     ICD_TRY(icd_config_print(job->ctx, job->config, &text));
     job->state.config_hash = icd_i_hash(0, text, strlen(text));
-    job->state.model_hash =
-        icd_i_hash(job->checkpoint ? icd_model_hash(job->checkpoint) : 0,
-                   &job->input.hash, sizeof job->input.hash);
+    job->state.model_hash = icd_i_job_hash(job);
     ICD_TRY(icd_i_rundir_read_state(job->ctx, job->dir, &earlier));
     bool same = earlier.config_hash == job->state.config_hash &&
                 earlier.model_hash == job->state.model_hash;

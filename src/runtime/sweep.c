@@ -2,8 +2,9 @@
 #include <icd/sweep.h>
 
 #include "base/file.h"
-#include "base/json.h"
-#include "base/mem.h"
+#include "base/hash.h"
+#include "runtime/exec_arms.h"
+#include "runtime/job.h"
 
 #include <icd/report.h>
 #include <icd/run.h>
@@ -164,6 +165,22 @@ static icd_status read_beside(icd_ctx *ctx, const char *dir, const char *name,
 /* What stands in a run directory: nothing of these settings, a part, or all of it. */
 typedef enum found { FOUND_NOTHING, FOUND_PART, FOUND_ALL } found;
 
+/* Whether a finished run read the weights and the input that are there now. */
+static bool is_current(sweep *s, const icd_config *config, const json_t *metrics)
+{
+    char now[17] = "";
+    icd_job job = {.ctx = s->ctx, .config = config};
+    const json_t *model = json_object_get(metrics, "model");
+    const char *then = json_string_value(json_object_get(model, "hash"));
+    icd_status status = icd_i_exec_alone(config) ? ICD_OK : icd_i_stage_open(&job);
+    if (status == ICD_OK)
+        icd_i_hash_hex(icd_i_job_hash(&job), now);
+    else
+        icd_ctx_clear(s->ctx); /* the run will say so */
+    icd_i_job_free(&job);
+    return then && !strcmp(now, then);
+}
+
 static icd_status look(sweep *s, const icd_config *config, const char *dir, found *out)
 {
     icd_status status = ICD_OK;
@@ -182,7 +199,8 @@ static icd_status look(sweep *s, const icd_config *config, const char *dir, foun
         icd_ctx_clear(s->ctx);
     const char *outcome = json_string_value(json_object_get(metrics, "outcome"));
     bool measured = json_array_size(json_object_get(metrics, "arms")) > 0;
-    if (outcome && measured && (s->opts->no_measure || strcmp(outcome, "not_measured")))
+    if (outcome && measured && (s->opts->no_measure || strcmp(outcome, "not_measured")) &&
+        is_current(s, config, metrics))
         *out = FOUND_ALL;
 done:
     icd_mem_free(s->ctx, text);

@@ -54,6 +54,19 @@ class Sweep(CliTest):
         self.assertEqual(again["reused"], 3)
         self.assertEqual(json.loads((self.dir / "s/sweep.json").read_text())["points"], table["points"])
 
+    def test_another_model_behind_the_same_name_is_run_again(self):
+        model = self.dir / "block.safetensors"
+        grid = ["--grid", "sparsity.rate=.75", "--override", f"model.path={model}", "--no-measure", "--json"]
+        model.write_bytes(BLOCK.read_bytes())
+        self.sweep(*grid)
+        self.assertEqual(json.loads(self.sweep(*grid).stdout)["reused"], 1)
+        old = json.loads((self.dir / "s/sweep.json").read_text())["points"]
+        data = bytearray(model.read_bytes())
+        data[-4096:] = bytes(4096)
+        model.write_bytes(bytes(data))
+        self.assertEqual(json.loads(self.sweep(*grid).stdout)["reused"], 0)
+        self.assertNotEqual(json.loads((self.dir / "s/sweep.json").read_text())["points"], old)
+
     def test_measured(self):
         self.sweep("--grid", "sparsity.rate=.75", "--override", "pipeline.ablation=original")
         arms = {a["arm"]: a for a in json.loads((self.dir / "s/sweep.json").read_text())["points"][0]["arms"]}
