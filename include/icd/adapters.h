@@ -120,7 +120,9 @@ extern const icd_option_table icd_kv_table;
 typedef struct icd_calibration {
     const double *x_sq; /**< [cols] sum over tokens of x^2 */
     const float *x;     /**< [tokens x cols] a sample of rows, for the measured loss */
-    int64_t tokens;
+    int64_t tokens;     /**< rows of x */
+    const float *x_max; /**< [cols] largest |x| over all tokens; NULL: that of the sample
+                         */
 } icd_calibration;
 
 /** Three of the numbers below. */

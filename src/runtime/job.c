@@ -64,6 +64,7 @@ static void release_linear(icd_ctx *ctx, icd_job_linear *l)
 {
     icd_i_free(ctx, l->x_sq);
     icd_i_free(ctx, l->x);
+    icd_i_free(ctx, l->x_max);
 }
 
 void icd_i_job_axis_release(icd_ctx *ctx, icd_job_axis *a)

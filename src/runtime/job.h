@@ -49,6 +49,7 @@ typedef struct icd_job_linear {
     const icd_linear *linear;
     double *x_sq; /**< [cols] sum of squares of its input over the calibration tokens */
     float *x;     /**< [x_rows x cols] a sample of its input */
+    float *x_max; /**< [cols] largest magnitude over the calibration tokens */
     int64_t x_rows, seen; /**< rows kept, tokens seen */
     icd_transform_meta s, q;
     icd_job_smooth smooth;

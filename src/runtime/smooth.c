@@ -94,7 +94,7 @@ static icd_status group_open(group *g)
     ICD_TRY(ICD_ALLOC(ctx, g->cols, &g->exponent));
     ICD_TRY(ICD_ALLOC(ctx, g->cols, &g->best));
     ICD_TRY(ICD_ALLOC(ctx, g->count, &g->loss));
-    largest_of(l->x, l->x_rows, g->cols, g->x_max);
+    memcpy(g->x_max, l->x_max, (size_t)g->cols * sizeof *g->x_max);
     for (int64_t i = 0; i < g->count; i++) {
         float *w = NULL;
         ICD_TRY(icd_model_tensor_f32(ctx, g->job->checkpoint, l[i].linear->tensor, &w));
@@ -143,7 +143,7 @@ static icd_status try_linear(const group *g, int64_t at, const int32_t *exponent
     if (exponent) scale_columns(exponent, 1, l->linear->rows, g->cols, w);
     if (exponent) scale_columns(exponent, -1, rows, g->cols, x);
     icd_matrix m = {l->linear->name, w, l->linear->rows, g->cols};
-    icd_calibration cal = {NULL, x, rows};
+    icd_calibration cal = {.x = x, .tokens = rows};
     ICD_TRY(icd_apply_quant(ctx, &m, &cal, &g->job->config->quant, &q, &meta));
     *out = (icd_loss){meta.sqnr_db, meta.max_error, meta.cosine};
 done:
@@ -230,6 +230,7 @@ static void scale_calibration(group *g)
     for (int64_t i = 0; i < g->count; i++) {
         icd_job_linear *l = &g->job->linear[g->first + i];
         scale_columns(g->best, -1, l->x_rows, g->cols, l->x);
+        scale_columns(g->best, -1, 1, g->cols, l->x_max);
         for (int64_t c = 0; c < g->cols; c++)
             l->x_sq[c] = ldexp(l->x_sq[c], -2 * g->best[c]);
     }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/npz.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,7 +34,10 @@ static void record_calibration(const tracer *t, icd_job_linear *l, const float *
 {
     for (int64_t i = 0; i < tokens; i++) {
         const float *row = x + i * n;
-        for (int64_t c = 0; c < n; c++) l->x_sq[c] += (double)row[c] * (double)row[c];
+        for (int64_t c = 0; c < n; c++) {
+            l->x_sq[c] += (double)row[c] * (double)row[c];
+            l->x_max[c] = fmaxf(l->x_max[c], fabsf(row[c]));
+        }
         if (l->seen++ % t->stride == 0 && l->x_rows < SAMPLE_ROWS)
             memcpy(l->x + l->x_rows++ * n, row, (size_t)n * sizeof *row);
     }
@@ -100,6 +104,7 @@ static icd_status allocate(icd_job *job)
     for (int64_t i = 0; i < job->linears; i++) {
         icd_job_linear *l = &job->linear[i];
         ICD_TRY(ICD_ALLOC(job->ctx, l->linear->cols, &l->x_sq));
+        ICD_TRY(ICD_ALLOC(job->ctx, l->linear->cols, &l->x_max));
         ICD_TRY(ICD_ALLOC(job->ctx, SAMPLE_ROWS * l->linear->cols, &l->x));
     }
 done:
@@ -192,8 +197,11 @@ done:
     return status;
 }
 
-/* calibration.npz: NAME.x_sq and NAME.x of every linear, so that a resumed run need not
- * trace. */
+/* calibration.npz: NAME.x_sq, NAME.x and NAME.x_max of every linear, so that a resumed
+ * run need not trace. */
+enum { PARTS = 3 };
+static const char *const PART[PARTS] = {".x_sq", ".x", ".x_max"};
+
 static icd_status write_calibration(icd_job *job)
 {
     icd_status status = ICD_OK;
@@ -201,18 +209,20 @@ static icd_status write_calibration(icd_job *job)
     char(*name)[96] = NULL;
     const char *path = icd_i_job_path(job, "calibration.npz");
     if (!path) return ICD_ENOMEM;
-    ICD_TRY(ICD_ALLOC(job->ctx, 2 * job->linears, &member));
-    ICD_TRY(ICD_ALLOC(job->ctx, 2 * job->linears, &name));
+    ICD_TRY(ICD_ALLOC(job->ctx, PARTS * job->linears, &member));
+    ICD_TRY(ICD_ALLOC(job->ctx, PARTS * job->linears, &name));
     for (int64_t i = 0; i < job->linears; i++) {
         const icd_job_linear *l = &job->linear[i];
-        snprintf(name[2 * i], sizeof *name, "%s.x_sq", l->linear->name);
-        snprintf(name[2 * i + 1], sizeof *name, "%s.x", l->linear->name);
-        member[2 * i] =
-            (icd_npz_member){name[2 * i], 'f', 8, 1, {l->linear->cols}, l->x_sq};
-        member[2 * i + 1] = (icd_npz_member){
-            name[2 * i + 1], 'f', 4, 2, {l->x_rows, l->linear->cols}, l->x};
+        int64_t n = l->linear->cols;
+        char(*at)[96] = name + PARTS * i;
+        for (int k = 0; k < PARTS; k++)
+            snprintf(at[k], sizeof *at, "%s%s", l->linear->name, PART[k]);
+        icd_npz_member *m = member + PARTS * i;
+        m[0] = (icd_npz_member){at[0], 'f', 8, 1, {n}, l->x_sq};
+        m[1] = (icd_npz_member){at[1], 'f', 4, 2, {l->x_rows, n}, l->x};
+        m[2] = (icd_npz_member){at[2], 'f', 4, 1, {n}, l->x_max};
     }
-    ICD_TRY(icd_i_npz_write(job->ctx, path, member, (int32_t)(2 * job->linears)));
+    ICD_TRY(icd_i_npz_write(job->ctx, path, member, (int32_t)(PARTS * job->linears)));
 done:
     icd_i_free(job->ctx, name);
     icd_i_free(job->ctx, member);
@@ -288,26 +298,28 @@ static icd_status read_member(icd_job *job, icd_npz *npz, icd_job_linear *l)
 {
     icd_status status = ICD_OK;
     char name[96];
-    icd_array sq = {0}, x = {0};
+    icd_array part[PARTS] = {0};
+    const icd_array *sq = &part[0], *x = &part[1], *max = &part[2];
     int64_t cols = l->linear->cols;
-    snprintf(name, sizeof name, "%s.x_sq", l->linear->name);
-    ICD_TRY(icd_i_npz_get(job->ctx, npz, name, &sq));
-    snprintf(name, sizeof name, "%s.x", l->linear->name);
-    ICD_TRY(icd_i_npz_get(job->ctx, npz, name, &x));
-    if (sq.count != cols || x.dims != 2 || x.shape[1] != cols || x.kind != 'f' ||
-        x.item != 4 || sq.kind != 'f' || sq.item != 8) {
+    for (int k = 0; k < PARTS; k++) {
+        snprintf(name, sizeof name, "%s%s", l->linear->name, PART[k]);
+        ICD_TRY(icd_i_npz_get(job->ctx, npz, name, &part[k]));
+    }
+    if (sq->count != cols || x->dims != 2 || x->shape[1] != cols || x->kind != 'f' ||
+        x->item != 4 || sq->kind != 'f' || sq->item != 8 || max->count != cols ||
+        max->kind != 'f' || max->item != 4) {
         status =
             icd_i_fail(job->ctx, ICD_EDATA, "calibration.npz", "remove it and run again",
-                       "member %s does not fit the model", name);
+                       "what it holds of %s does not fit the model", l->linear->name);
         goto done;
     }
-    l->x_sq = sq.data;
-    l->x = x.data;
-    l->x_rows = x.shape[0];
-    sq.data = x.data = NULL;
+    l->x_sq = part[0].data;
+    l->x = part[1].data;
+    l->x_max = part[2].data;
+    l->x_rows = x->shape[0];
+    part[0].data = part[1].data = part[2].data = NULL;
 done:
-    icd_i_array_release(job->ctx, &sq);
-    icd_i_array_release(job->ctx, &x);
+    for (int k = 0; k < PARTS; k++) icd_i_array_release(job->ctx, &part[k]);
     return status;
 }
 

@@ -9,10 +9,11 @@ void icd_i_subject_release(icd_ctx *ctx, icd_subject *s)
     icd_mem_free(ctx, s->weights);
     icd_i_free(ctx, s->x);
     icd_i_free(ctx, s->x_sq);
+    icd_i_free(ctx, s->x_max);
     *s = (icd_subject){0};
 }
 
-/* x_sq and x were taken in the checkpoint's order. */
+/* x_sq, x_max and x were taken in the checkpoint's order. */
 icd_status icd_i_subject_open(icd_job *job, const icd_job_linear *l, icd_subject *out)
 {
     icd_status status = ICD_OK;
@@ -25,13 +26,15 @@ icd_status icd_i_subject_open(icd_job *job, const icd_job_linear *l, icd_subject
     out->w = (icd_matrix){l->linear->name, out->weights, l->linear->rows, n};
     if (!l->x_sq) return ICD_OK; /* no input: magnitudes alone */
     ICD_TRY(ICD_ALLOC(job->ctx, n, &out->x_sq));
+    ICD_TRY(ICD_ALLOC(job->ctx, n, &out->x_max));
     ICD_TRY(ICD_ALLOC(job->ctx, l->x_rows * n, &out->x));
     for (int64_t c = 0; c < n; c++) {
         int64_t from = moved ? order->old_of_new[c] : c;
         out->x_sq[c] = l->x_sq[from];
+        out->x_max[c] = l->x_max[from];
         for (int64_t r = 0; r < l->x_rows; r++) out->x[r * n + c] = l->x[r * n + from];
     }
-    out->cal = (icd_calibration){out->x_sq, out->x, l->x_rows};
+    out->cal = (icd_calibration){out->x_sq, out->x, l->x_rows, out->x_max};
     return ICD_OK;
 done:
     icd_i_subject_release(job->ctx, out);

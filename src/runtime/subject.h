@@ -13,6 +13,7 @@ typedef struct icd_subject {
     icd_calibration cal; /**< zeroed without input: magnitudes alone */
     float *weights, *x;
     double *x_sq;
+    float *x_max;
 } icd_subject;
 
 /** @param out [out] icd_i_subject_release; zeroed on error */

@@ -42,7 +42,7 @@ static icd_quant_opts int8_options(void)
 static void error_is_at_most_half_a_step(void **state)
 {
     icd_matrix matrix = {"test", weights, ROWS, COLS};
-    icd_calibration cal = {NULL, rows_x, TOKENS};
+    icd_calibration cal = {.x = rows_x, .tokens = TOKENS};
     icd_quant_opts opts = int8_options();
     icd_quantized *q = NULL;
     icd_transform_meta meta;
@@ -91,7 +91,7 @@ static void none_is_none(void **state)
 static icd_status apply_once(icd_ctx *c, void *arg)
 {
     icd_matrix matrix = {"test", weights, ROWS, COLS};
-    icd_calibration cal = {NULL, rows_x, TOKENS};
+    icd_calibration cal = {.x = rows_x, .tokens = TOKENS};
     icd_quant_opts opts = int8_options();
     icd_quantized *q = NULL;
     icd_transform_meta meta;

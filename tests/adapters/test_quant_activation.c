@@ -13,7 +13,7 @@ enum { ROWS = 24, COLS = 40, TOKENS = 30, LOUD = 7, LOUDER = 31 };
 
 static icd_ctx *ctx;
 static float weights[ROWS * COLS], x[TOKENS * COLS];
-static const icd_calibration CAL = {NULL, x, TOKENS};
+static const icd_calibration CAL = {.x = x, .tokens = TOKENS};
 static const icd_matrix W = {"layer.3.ffn.up", weights, ROWS, COLS};
 
 static int set_up(void **state)
@@ -75,6 +75,30 @@ static void outliers_are_the_loudest_channels(void **state)
     }
     assert_true(meta.refined && meta.cosine > meta.plain.cosine);
     assert_true(meta.max_error < meta.plain.max_error / 4);
+    icd_quantized_free(ctx, q);
+}
+
+/* What was loud once, on a token that the sample does not hold, is loud. */
+static void tokens_beside_the_sample_count(void **state)
+{
+    enum { ONCE = 3 };
+    float top[COLS] = {0};
+    icd_calibration cal = CAL;
+    icd_quantized *q = NULL;
+    icd_quant_opts opts = options(ICD_Q_INT8);
+    (void)state;
+    for (int i = 0; i < TOKENS * COLS; i++)
+        top[i % COLS] = fmaxf(top[i % COLS], fabsf(x[i]));
+    top[ONCE] = 1e4f;
+    cal.x_max = top;
+    opts.activation = ICD_Q_STATIC;
+    run(&opts, &cal, &q);
+    assert_true(q->input_scale == top[ONCE] / 127);
+    icd_quantized_free(ctx, q);
+    opts.outliers = 1. / COLS;
+    run(&opts, &cal, &q);
+    assert_int_equal(q->outlier[0], ONCE);
+    assert_true(q->input_scale == top[LOUDER] / 127);
     icd_quantized_free(ctx, q);
 }
 
@@ -196,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outliers_are_the_loudest_channels),
+        cmocka_unit_test(tokens_beside_the_sample_count),
         cmocka_unit_test(a_threshold_limits_them),
         cmocka_unit_test(static_scales_hold_the_range),
         cmocka_unit_test(without_input_the_rest_is_done),

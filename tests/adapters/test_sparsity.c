@@ -44,7 +44,7 @@ static icd_sparsity_opts options(int32_t type, double rate)
 }
 
 static const icd_matrix MATRIX = {"test", weights, ROWS, COLS};
-static const icd_calibration CALIBRATION = {x_sq, NULL, 0};
+static const icd_calibration CALIBRATION = {.x_sq = x_sq};
 
 /* Saliency of one vector by definition: sum over its rows of (|w| ||x||)^2. */
 static double vector_saliency(int64_t block, int64_t col)
@@ -164,7 +164,7 @@ static void rate_out_of_range_is_refused(void **state)
 static icd_status apply_once(icd_ctx *c, void *arg)
 {
     float x[2 * COLS];
-    icd_calibration cal = {x_sq, x, 2};
+    icd_calibration cal = {.x_sq = x_sq, .x = x, .tokens = 2};
     icd_sparsity_opts opts = options(ICD_S_UNSTRUCTURED, .5);
     icd_mask *mask = NULL;
     icd_transform_meta meta;

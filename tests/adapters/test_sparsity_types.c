@@ -265,7 +265,7 @@ static void nothing_is_not_like_something(void **state)
 {
     float x[2 * COLS] = {0}, w[2 * COLS];
     icd_matrix matrix = {"test", w, 2, COLS};
-    icd_calibration cal = {NULL, x, 2};
+    icd_calibration cal = {.x = x, .tokens = 2};
     icd_sparsity_opts opts = options(ICD_S_CHANNEL, .5);
     icd_mask *mask = NULL;
     icd_transform_meta meta;

@@ -12,10 +12,14 @@ bool icd_i_quant_runs_int8(const icd_quant_opts *opts)
     return opts->dtype == ICD_Q_INT4 && opts->group % 32 == 0;
 }
 
-/* The largest magnitude of every channel; of its root mean square where no rows are kept.
- */
+/* The largest magnitude of every channel over all tokens, or over those that are kept; of
+   its root mean square where none is. */
 static void magnitudes(const icd_calibration *cal, int64_t cols, float *out)
 {
+    if (cal->x_max) {
+        memcpy(out, cal->x_max, (size_t)cols * sizeof *out);
+        return;
+    }
     for (int64_t c = 0; c < cols; c++) out[c] = cal->x ? 0 : (float)sqrt(cal->x_sq[c]);
     for (int64_t t = 0; cal->x && t < cal->tokens; t++)
         for (int64_t c = 0; c < cols; c++)
@@ -71,6 +75,19 @@ static float largest(const float *x, int64_t n)
     return top;
 }
 
+/* Of the channels that are no outliers. */
+static float largest_regular(const icd_calibration *cal, int64_t cols,
+                             const icd_quant_choice *choice)
+{
+    float top = 0;
+    for (int64_t c = 0, k = 0; c < cols; c++)
+        if (k < choice->outliers && choice->outlier[k] == c)
+            k++;
+        else
+            top = fmaxf(top, cal->x_max[c]);
+    return top;
+}
+
 static icd_status choose_scale(icd_ctx *ctx, const icd_calibration *cal, int64_t cols,
                                const icd_quant_opts *opts, icd_quant_choice *out)
 {
@@ -83,7 +100,8 @@ static icd_status choose_scale(icd_ctx *ctx, const icd_calibration *cal, int64_t
     if (opts->activation_range == ICD_Q_PTQ_KLD) top = icd_i_clip_kld(x, n, LEVELS);
     if (opts->activation_range == ICD_Q_PTQ_PERCENTILE)
         top = icd_i_clip_percentile(x, n, opts->percentile, work);
-    if (opts->activation_range == ICD_Q_PTQ_MINMAX) top = largest(x, n);
+    if (opts->activation_range == ICD_Q_PTQ_MINMAX)
+        top = cal->x_max ? largest_regular(cal, cols, out) : largest(x, n);
     if (isfinite(top) && top > 1e-30f) out->input_scale = top / LEVELS;
 done:
     icd_i_free(ctx, x);
