@@ -1,4 +1,4 @@
-#include "support.h"
+#include "fixture.h"
 
 #include "base/mem.h"
 #include "base/memory_left.h"
@@ -17,7 +17,7 @@ static void there_is_some_and_less_than_everything(void **state)
 /* The kernel would promise it. */
 static void what_is_too_large_is_refused_with_figures(void **state)
 {
-    icd_ctx *ctx = *state;
+    (void)state;
     char *block = NULL;
     double left = icd_i_memory_left();
     if (isinf(left)) {
@@ -31,23 +31,11 @@ static void what_is_too_large_is_refused_with_figures(void **state)
     icd_i_free(ctx, block);
 }
 
-static int setup(void **state)
-{
-    *state = icd_ctx_new(NULL);
-    return *state ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    icd_ctx_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_is_some_and_less_than_everything),
         cmocka_unit_test(what_is_too_large_is_refused_with_figures),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }
