@@ -272,7 +272,8 @@ static json_t *transform_row(const icd_job *job)
     }
     if (job->kv_meta.type) {
         json_t *kv = json_object_get(row, "kv");
-        json_object_set_new(kv, "applied", json_boolean(job->kv));
+        bool refused = !job->kv || *job->kv_meta.reason;
+        json_object_set_new(kv, "applied", json_boolean(!refused));
         json_object_set_new(kv, "reason", json_string(job->kv_meta.reason));
         json_object_set_new(kv, "retained", real(job->kv_meta.retained));
     }

@@ -59,6 +59,13 @@ class Cache(CliTest):
         self.assertFalse(metrics["transform"]["kv"]["applied"])
         self.assertNotIn("full cache", arms)
 
+    def test_a_page_of_another_size_is_a_no_op_that_says_so(self):
+        metrics, _, done = self.run_once("--override", "transform.kv.block=64", "--no-measure")
+        self.assertIn("runner.page", done.stderr)
+        self.assertFalse(metrics["transform"]["kv"]["applied"])
+        self.assertIn("runner.page", metrics["transform"]["kv"]["reason"])
+        self.assertTrue(all(c["ok"] for c in metrics["exactness"]))
+
 
 if __name__ == "__main__":
     unittest.main()
