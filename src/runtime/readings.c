@@ -2,6 +2,7 @@
 #include "runtime/judgement.h"
 
 #include "base/file.h"
+#include "runtime/exec_arms.h"
 
 #include <math.h>
 #include <string.h>
@@ -29,6 +30,15 @@ static icd_provenance provenance_of(const json_t *row)
     return ICD_ABSENT;
 }
 
+static const char *why_no_row(const icd_job *job)
+{
+    if (icd_i_exec_wanted(job->config))
+        return "the arms are commands of the user: what they load and what they compute "
+               "cannot be told apart from outside (docs/exec.md)";
+    if (job->readings) return "no meter of measure.meters read this arm";
+    return "no meter was used (measure.meters); `icd doctor` tells what works here";
+}
+
 icd_metric icd_i_reading(icd_job *job, const char *arm, const char *key)
 {
     static const char *const UNIT[][2] = {
@@ -39,9 +49,7 @@ icd_metric icd_i_reading(icd_job *job, const char *arm, const char *key)
     for (size_t i = 0; i < sizeof UNIT / sizeof UNIT[0]; i++)
         if (!strcmp(key, UNIT[i][0])) m.unit = UNIT[i][1];
     if (!row) {
-        m.reason = job->readings ? "no meter of measure.meters read this arm"
-                                 : "no meter was used (measure.meters); `icd doctor` "
-                                   "tells what works here";
+        m.reason = why_no_row(job);
         return m;
     }
     m.provenance = provenance_of(row);

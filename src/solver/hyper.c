@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/threads.h"
 #include "solver/hyper_anneal.h"
+#include "solver/hyper_pack.h"
 #include "solver/hyper_split.h"
 
 #include <inttypes.h>
@@ -13,6 +14,9 @@
 #define WINDOW_SLOTS 8192
 /* Cells of a window: 512 MiB. Beyond, the window learns from every k-th event. */
 #define CELLS_MAX (INT64_C(1) << 26)
+
+/* Share of the time for what is left over beside granules of equals. */
+static const double REST_TIME = .25;
 
 /* Mean events of an index up to which the objective is softened. */
 #define FEW_EVENTS 64
@@ -89,8 +93,8 @@ static const spending spend_many[] = {[ICD_EFFORT_LOW] = {2, 1 << 21, 10000, .25
                                       [ICD_EFFORT_HIGH] = {160, 1 << 27, 1000000, 1.5, 1},
                                       [ICD_HYPER_TRIAL] = {8, 1 << 23, 20000, 1, 1}};
 static const spending spend_few[] = {[ICD_EFFORT_LOW] = {1, 1 << 18, 1 << 20, 1, 1},
-                                     [ICD_EFFORT_DEFAULT] = {16, 1 << 20, 1 << 23, 1, 2},
-                                     [ICD_EFFORT_HIGH] = {40, 1 << 25, 1 << 27, 1, 8},
+                                     [ICD_EFFORT_DEFAULT] = {80, 1 << 20, 1 << 23, 1, 2},
+                                     [ICD_EFFORT_HIGH] = {400, 1 << 25, 1 << 27, 1, 8},
                                      [ICD_HYPER_TRIAL] = {1, 1 << 18, 1 << 20, 1, 1}};
 
 /* What an effort may spend on swaps, in memberships looked at: a swap walks the events of
@@ -308,6 +312,66 @@ done:
     return status;
 }
 
+/* Takes over an order if it is the better one. */
+static icd_status keep_better(icd_ctx *ctx, const refinement *r, const int32_t *order)
+{
+    icd_status status;
+    double given, found;
+    ICD_TRY(icd_i_hyper_touched(ctx, r->sets, r->params->granule, r->order, &given));
+    ICD_TRY(icd_i_hyper_touched(ctx, r->sets, r->params->granule, order, &found));
+    if (found < given) memcpy(r->order, order, (size_t)r->sets->n * sizeof *order);
+done:
+    return status;
+}
+
+/* What is left once granules are full of equals: few indices, so a search of its own is
+ * cheap. Where the clock rules it has a share of the time. */
+static icd_status refine_rest(icd_ctx *ctx, const refinement *r, int32_t *order,
+                              const uint8_t *settled)
+{
+    icd_hyper_params params = *r->params;
+    refinement rest = *r;
+    double now = icd_i_now();
+    params.frozen = settled;
+    if (params.effort == ICD_EFFORT_HIGH && params.deadline > 0)
+        params.deadline = now + REST_TIME * (params.deadline - now);
+    rest.params = &params;
+    rest.order = order;
+    return refine_windows(ctx, &rest);
+}
+
+/* A second start where events are few: granules of equals, and the rest refined. */
+static icd_status refine_packed(icd_ctx *ctx, const refinement *r, int32_t *order)
+{
+    icd_status status;
+    uint8_t *settled = NULL;
+    int64_t granules;
+    bool timed_out = r->stats->timed_out;
+    ICD_TRY(ICD_ALLOC(ctx, r->sets->n, &settled));
+    ICD_TRY(icd_i_hyper_pack(ctx, r->sets, r->params->granule, r->params->frozen, order,
+                             settled, &granules));
+    if (granules) ICD_TRY(refine_rest(ctx, r, order, settled));
+    if (r->params->effort == ICD_EFFORT_HIGH) r->stats->timed_out = timed_out;
+done:
+    icd_i_free(ctx, settled);
+    return status;
+}
+
+/* Both searches start from the order given; the better one stays. */
+static icd_status refine_few(icd_ctx *ctx, refinement *r)
+{
+    icd_status status;
+    int32_t *packed = NULL;
+    ICD_TRY(ICD_ALLOC(ctx, r->sets->n, &packed));
+    if (r->sets->n) memcpy(packed, r->order, (size_t)r->sets->n * sizeof *packed);
+    ICD_TRY(refine_packed(ctx, r, packed));
+    ICD_TRY(refine_windows(ctx, r));
+    ICD_TRY(keep_better(ctx, r, packed));
+done:
+    icd_i_free(ctx, packed);
+    return status;
+}
+
 /* Where several windows are needed, trials would cost too much. */
 static icd_status settle_softness(icd_ctx *ctx, refinement *r)
 {
@@ -347,7 +411,7 @@ icd_status icd_i_hyper_refine(icd_ctx *ctx, const icd_access *sets,
     if (bytes) memcpy(r.order, old_of_new, bytes);
     ICD_TRY(icd_i_hyper_touched(ctx, sets, params->granule, old_of_new, &before));
     ICD_TRY(settle_softness(ctx, &r));
-    ICD_TRY(refine_windows(ctx, &r));
+    ICD_TRY(few_events(sets) ? refine_few(ctx, &r) : refine_windows(ctx, &r));
     ICD_TRY(icd_i_hyper_touched(ctx, sets, params->granule, r.order, &after));
     if (bytes && after < before) memcpy(old_of_new, r.order, bytes);
     r.stats->start = before;

@@ -80,6 +80,7 @@ class Exec(CliTest):
         self.assertAlmostEqual(arms["iterative"]["lat_ms"]["value"], 1.5, delta=.02)
         self.assertEqual(arms["linear"]["burst"], 3)
         self.assertEqual(arms["linear"]["kernel"], "command")
+        self.assertIn("commands of the user", arms["linear"]["ept_j_per_tok"]["reason"])
         found = next(c for c in metrics["comparisons"] if c["b"] == "iterative" and c["a"] == "linear")
         self.assertAlmostEqual(found["delta"], -.25, delta=.01)
         self.assertGreaterEqual(found["blocks"], 30)
