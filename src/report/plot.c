@@ -75,17 +75,18 @@ static bool collides(const placed *all, int count, const placed *p)
     return false;
 }
 
-/* Right or left of the dot, then a line higher or lower, until it stands free. */
+/* Right or left of the dot, then a line higher or lower, until it stands free. On a phone
+ * a label takes half of the width: it goes where there is that much. */
 static placed find_place(const placed *all, int count, double x, double y, size_t length)
 {
     static const double SHIFT[] = {0, -5, 5, -10, 10};
     double width = CHARACTER * (double)length + 2;
     placed first = {0, 0, 0};
     for (int i = 0; i < 10; i++) {
-        bool left = (x > 70) != (i % 2 == 1);
+        bool left = (x > 50) != (i % 2 == 1);
         placed p = {left ? x - width : x + 1, left ? x - 1 : x + width, y + SHIFT[i / 2]};
-        bool inside = p.middle > 1 && p.middle < 99 && (i == 0 || p.left >= 0) &&
-                      (i == 0 || p.right <= 110);
+        bool room = left ? x >= 40 : x <= 60;
+        bool inside = p.middle > 1 && p.middle < 99 && room;
         if (i == 0) first = p;
         if (inside && !collides(all, count, &p)) return p;
     }
