@@ -332,6 +332,38 @@ static void test_constraints(void **state)
     icd_ctx_free(ctx);
 }
 
+/* Units, ties and fixed indices under every method and objective. */
+static void test_constraints_of_every_method(void **state)
+{
+    icd_ctx *ctx = ctx_of_threads(1);
+    icd_rng rng;
+    icd_tie tie[] = {{0, 24}, {6, 30}, {12, 36}};
+    int32_t fixed[] = {10, 33, 71};
+    int64_t event_ptr[] = {0, 3, 6, 10};
+    int32_t index[] = {1, 30, 70, 12, 20, 44, 5, 15, 25, 66};
+    (void)state;
+    icd_i_rng_init(&rng, 17, 1);
+    icd_csr *w = random_graph(ctx, 72, 0.2, true, &rng);
+    icd_access sets = {.n = 72, .events = 3, .event_ptr = event_ptr, .index = index};
+    sets.frame = w->frame;
+    icd_constraint c = {
+        .unit = 2, .tie = tie, .ties = 3, .fixed = fixed, .fixed_count = 3};
+    icd_perm *prev = fit(ctx, &(icd_problem){.w = w, .constraint = &c}, NULL, NULL);
+    for (int32_t i = 0; icd_solver_method_name(i); ++i)
+        for (int32_t objective = ICD_OBJ_AUTO; objective <= ICD_OBJ_J; ++objective) {
+            icd_problem problem = {.w = w, .sets = &sets, .constraint = &c, .prev = prev};
+            icd_solver_opts opts = solver_defaults();
+            icd_solver_stats stats;
+            opts.method = icd_solver_method_name(i);
+            opts.objective = objective;
+            opts.granule = 8;
+            icd_perm_free(ctx, fit(ctx, &problem, &opts, &stats));
+        }
+    icd_perm_free(ctx, prev);
+    icd_csr_free(ctx, w);
+    icd_ctx_free(ctx);
+}
+
 static icd_status fit_small(icd_ctx *ctx, void *arg)
 {
     icd_perm *perm = NULL;
@@ -384,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_time_and_cancel),
         cmocka_unit_test(test_never_worse_than_start),
         cmocka_unit_test(test_constraints),
+        cmocka_unit_test(test_constraints_of_every_method),
         cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
