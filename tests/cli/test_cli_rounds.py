@@ -64,7 +64,7 @@ def sets(*pairs):
 NM = sets("sparsity.type=2:4", "quant.dtype=int8")
 SCALES = sets("quant.dtype=int4", "quant.group=32")
 VECTORS = sets("sparsity.type=hds", "sparsity.rate=.5", "sparsity.vector=16", "quant.dtype=int4", "quant.group=16")
-TILES = sets("sparsity.type=block", "sparsity.rate=.5", "sparsity.vector=16", "sparsity.granule=4")
+TILES = sets("sparsity.type=block", "sparsity.rate=.75", "sparsity.vector=16", "sparsity.granule=4")
 
 
 class RoundsTest(CliTest):
