@@ -29,7 +29,8 @@ static void on_signal(int number)
 {
     (void)number;
     icd_ctx_cancel(signal_ctx);
-    signal(SIGINT, SIG_DFL); /* a second Ctrl-C ends the program at once */
+    signal(SIGINT, SIG_DFL); /* a second one ends the program at once */
+    signal(SIGTERM, SIG_DFL);
 }
 
 static void on_warning(void *user, const char *message)
