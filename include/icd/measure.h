@@ -94,7 +94,7 @@ typedef struct icd_samples {
     int32_t *position; /**< [blocks x arms] place of the arm's burst inside its block */
     double *t_start;   /**< [blocks x arms] seconds since the first sample */
     int64_t *burst;    /**< [arms] m: steps per sample */
-    char stopped[96];  /**< which criterion ended it */
+    char stopped[160]; /**< which criterion ended it */
     double elapsed_s;
     double *mhz; /**< [blocks x arms] speed of the core before the burst; NULL: unknown */
     int32_t stop; /**< icd_stop */

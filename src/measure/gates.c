@@ -97,6 +97,7 @@ icd_evidence icd_evidence_metrics(const char *name, const icd_metric *a,
     e.low = relative ? 100 * expm1(change - half) : change - half;
     e.high = relative ? 100 * expm1(change + half) : change + half;
     e.p = sd > 0 ? 2 * icd_i_normal_cdf(-fabs(change) / sd) : change != 0 ? 0 : 1;
+    if (e.provenance != ICD_MEASURED) e.p = NAN; /* nothing was drawn */
     e.count = a->count < b->count ? a->count : b->count;
     return e;
 }

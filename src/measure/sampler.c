@@ -198,7 +198,13 @@ static bool should_stop(sampler *s, double elapsed)
     }
     if (elapsed >= s->opts.timeout_s) {
         s->out->stop = ICD_STOP_TIMEOUT;
-        snprintf(why, size, "the time limit of %.0f s was reached", s->opts.timeout_s);
+        if (s->out->blocks < s->opts.min_blocks + design &&
+            elapsed > s->opts.timeout_s + 1)
+            snprintf(why, size,
+                     "the least number of blocks took %.3g s: the limit was %g s",
+                     elapsed, s->opts.timeout_s);
+        else
+            snprintf(why, size, "the time limit of %g s was reached", s->opts.timeout_s);
         return true;
     }
     return false;
@@ -268,15 +274,17 @@ static void confirm_ticks(sampler *s)
 
 static void sum_up_mhz(icd_samples *s)
 {
-    int64_t n = s->blocks * s->arms;
+    int64_t n = s->blocks * s->arms, known = 0;
     double sum = 0, low = INFINITY, high = 0;
     for (int64_t i = 0; i < n; i++) {
+        if (!(s->mhz[i] > 0)) continue; /* not known, or another device's */
         sum += s->mhz[i];
+        known++;
         low = fmin(low, s->mhz[i]);
         high = fmax(high, s->mhz[i]);
     }
-    s->clock.mhz_mean = sum / (double)n;
-    s->clock.mhz_low = low;
+    s->clock.mhz_mean = known ? sum / (double)known : 0;
+    s->clock.mhz_low = known ? low : 0;
     s->clock.mhz_high = high;
 }
 

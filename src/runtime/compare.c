@@ -20,6 +20,7 @@ typedef struct one_run {
     const char *dir;
     json_t *metrics;
     icd_samples *samples;
+    bool control_failed; /* its two copies of linear differ */
 } one_run;
 
 typedef struct comparer {
@@ -100,15 +101,29 @@ static bool is_missing(const json_t *value)
     return !value || json_is_null(value);
 }
 
+/* SPEC section 7: beyond +-1 % no time of the run decides. */
+static bool control_failed(comparer *c, const icd_samples *s, icd_comparison *aa)
+{
+    if (icd_samples_find(s, "linear A/A") < 0 || icd_samples_find(s, "linear") < 0)
+        return false;
+    if (icd_samples_compare(c->ctx, s, "linear", "linear A/A", 42, aa) != ICD_OK) {
+        icd_ctx_clear(c->ctx);
+        return false;
+    }
+    return aa->low < -BAND || aa->high > BAND;
+}
+
 static icd_status read_run(comparer *c, one_run *run)
 {
     icd_status status = ICD_OK;
     icd_text path = {0};
+    icd_comparison aa;
     ICD_TRY(icd_i_text_printf(c->ctx, &path, "%s/metrics.json", run->dir));
     ICD_TRY(icd_i_json_read(c->ctx, path.data, &run->metrics));
     path.size = 0;
     ICD_TRY(icd_i_text_printf(c->ctx, &path, "%s/samples.csv", run->dir));
     ICD_TRY(icd_samples_read(c->ctx, path.data, &run->samples));
+    run->control_failed = control_failed(c, run->samples, &aa);
 done:
     icd_i_text_release(c->ctx, &path);
     return status;
@@ -148,29 +163,17 @@ static icd_status refuse(comparer *c)
         json_array_size(c->differences) > 1 ? " (there are more differences)" : "");
 }
 
-/* SPEC section 7: beyond +-1 % no time of the run decides. */
-static bool control_failed(comparer *c, const icd_samples *s, icd_comparison *aa)
-{
-    if (icd_samples_find(s, "linear A/A") < 0 || icd_samples_find(s, "linear") < 0)
-        return false;
-    if (icd_samples_compare(c->ctx, s, "linear", "linear A/A", 42, aa) != ICD_OK) {
-        icd_ctx_clear(c->ctx);
-        return false;
-    }
-    return aa->low < -BAND || aa->high > BAND;
-}
-
 /* Iterative against linear inside one run; null where it has no such arms. */
 static json_t *gain_of(comparer *c, const one_run *run)
 {
-    icd_comparison g, aa;
+    icd_comparison g;
     if (icd_samples_find(run->samples, "iterative") < 0 ||
         icd_samples_compare(c->ctx, run->samples, "linear", "iterative", 42, &g) !=
             ICD_OK) {
         icd_ctx_clear(c->ctx);
         return json_null();
     }
-    bool failed = control_failed(c, run->samples, &aa);
+    bool failed = run->control_failed;
     return json_pack("{s:o,s:o,s:o,s:s,s:I,s:b}", "delta", real(g.delta), "low",
                      real(g.low), "high", real(g.high), "verdict",
                      icd_verdict_name(failed ? ICD_VERDICT_UNDECIDED : g.verdict),
@@ -196,10 +199,16 @@ static json_t *run_row(comparer *c, const one_run *run)
     return row;
 }
 
-static json_t *delta_json(const icd_log_mean *a, const icd_log_mean *b)
+/* A word for a change needs the interval widened for all arms that are looked at
+ * (Bonferroni), and two runs whose controls held. */
+static json_t *delta_json(const icd_log_mean *a, const icd_log_mean *b, int64_t arms,
+                          bool trusted)
 {
-    icd_comparison d;
+    icd_comparison d, wide;
     icd_log_mean_compare(a, b, LEVEL, &d);
+    icd_log_mean_compare(a, b, 1 - (1 - LEVEL) / (double)arms, &wide);
+    if (!trusted || (d.verdict != ICD_VERDICT_SAME && wide.verdict != d.verdict))
+        d.verdict = ICD_VERDICT_UNDECIDED;
     return json_pack("{s:o,s:o,s:o,s:s}", "delta", real(d.delta), "low", real(d.low),
                      "high", real(d.high), "verdict", icd_verdict_name(d.verdict));
 }
@@ -209,6 +218,7 @@ static icd_status arm_row(comparer *c, const char *name, json_t *rows)
 {
     icd_status status = ICD_OK;
     icd_log_mean first = {0}, here;
+    bool trusted = true;
     bool comparable = json_array_size(c->differences) == 0;
     json_t *list = json_array();
     json_array_append_new(rows, json_pack("{s:s,s:o}", "arm", name, "runs", list));
@@ -225,9 +235,14 @@ static icd_status arm_row(comparer *c, const char *name, json_t *rows)
             list,
             json_pack("{s:o,s:o,s:o,s:I,s:o}", "ms", real(s.mean), "low", real(s.low),
                       "high", real(s.high), "count", (json_int_t)s.count, "against_first",
-                      first.count && comparable ? delta_json(&first, &here)
-                                                : json_null()));
-        if (!first.count) first = here;
+                      first.count && comparable
+                          ? delta_json(&first, &here, run->samples->arms,
+                                       trusted && !run->control_failed)
+                          : json_null()));
+        if (!first.count) {
+            first = here;
+            trusted = !run->control_failed;
+        }
     }
 done:
     return status;
@@ -299,7 +314,10 @@ static icd_status note_worst(comparer *c, const char *arm, const icd_comparison 
         "allowed%s",
         arm, 100 * d->delta, 100 * d->low, 100 * d->high,
         c->opts.relative ? " (as a multiple of linear)" : "", 100 * allowed(c),
-        proved ? "" : ": the interval is too wide to tell; measure longer");
+        proved ? ""
+        : c->run[0].control_failed
+            ? ": its A/A control failed; measure again"
+            : ": the interval is too wide to tell; measure longer");
 }
 
 /* What was not measured is no pass. */
@@ -335,6 +353,7 @@ static const char *judge(const comparer *c, const icd_log_mean *then,
     icd_comparison wide;
     icd_log_mean_compare(then, now, 1 - (1 - LEVEL) / (double)arms, &wide);
     icd_log_mean_compare(then, now, LEVEL, d);
+    if (c->run[0].control_failed) return "undecided";
     if (d->high <= allowed(c)) return "ok";
     return wide.low > allowed(c) ? "regression" : "undecided";
 }

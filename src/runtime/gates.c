@@ -24,15 +24,20 @@ static void add(pair *p, icd_evidence e)
     if (p->count + 1 < ICD_EVIDENCE_MAX) p->count++;
 }
 
-/* A meter that tells two copies of linear apart, beyond what counts as the same, reads
- * something else than the arms. */
-static bool control_failed(pair *p, const char *key, bool relative)
+/* Two copies of linear must read alike: their whole interval inside of what counts as the
+ * same, or of half of the change that is claimed.
+ * @return why the reading is not trusted; NULL: it is */
+static const char *control_failed(pair *p, const char *key, const icd_evidence *claim,
+                                  bool relative)
 {
     icd_metric a = icd_i_reading(p->job, "linear", key),
                b = icd_i_reading(p->job, "linear A/A", key);
     icd_evidence aa = icd_evidence_metrics("control", &a, &b, relative, false);
-    return aa.provenance == ICD_MEASURED && fabs(aa.change) > aa.band &&
-           (aa.low > 0 || aa.high < 0);
+    double most = fmax(aa.band, fabs(claim->change) / 2);
+    if (aa.provenance != ICD_MEASURED) return "its A/A control was not read";
+    return aa.low >= -most && aa.high <= most
+               ? NULL
+               : "its A/A control failed: two copies of linear read differently";
 }
 
 static void add_reading(pair *p, const char *name, const char *key, bool relative,
@@ -40,10 +45,8 @@ static void add_reading(pair *p, const char *name, const char *key, bool relativ
 {
     icd_metric a = icd_i_reading(p->job, p->a, key), b = icd_i_reading(p->job, p->b, key);
     icd_evidence e = icd_evidence_metrics(name, &a, &b, relative, more_is_better);
-    if (e.provenance == ICD_MEASURED && control_failed(p, key, relative)) {
-        e.distrusted = true;
-        e.reason = "its A/A control failed: two copies of linear read differently";
-    }
+    if (e.provenance == ICD_MEASURED)
+        if ((e.reason = control_failed(p, key, &e, relative))) e.distrusted = true;
     add(p, e);
 }
 
@@ -91,6 +94,8 @@ static void equal_outputs(const icd_job *job, icd_evidence *e)
                                 .unit = "pp",
                                 .more_is_better = true,
                                 .provenance = ICD_MEASURED,
+                                .p = NAN,
+                                .p_holm = NAN,
                                 .count = job->input.tokens,
                                 .reason = "outputs are equal to the last bit"};
 }

@@ -78,8 +78,8 @@ static bool control_failed(const icd_comparison *aa)
     return aa->low < -.01 || aa->high > .01;
 }
 
-/* Where the control failed no word of success: what was measured is told, and that it
-   decides nothing. */
+/* The verdict is that of the evidence: after Holm, as it decides. Where the control
+   failed no word of success: what was measured is told, and that it decides nothing. */
 static icd_status first_line(icd_job *job, const icd_comparison *c,
                              const icd_comparison *aa)
 {
@@ -103,7 +103,7 @@ static icd_status first_line(icd_job *job, const icd_comparison *c,
         snprintf(job->verdict[0], sizeof job->verdict[0],
                  "%s: iterative is %s than linear (%s, 95 %% CI %+.1f to %+.1f %%), %.2f "
                  "ms against %.2f ms a step (geometric means); %s",
-                 outcome, words, icd_verdict_name(c->verdict), 100 * c->low,
+                 outcome, words, icd_verdict_name(job->evidence[0].verdict), 100 * c->low,
                  100 * c->high, pi1, pi0, outputs);
 done:
     return status;
@@ -159,14 +159,25 @@ static icd_status third_line(icd_job *job, const icd_comparison *aa)
     return ICD_OK;
 }
 
-/* Where two equal arms differ, no time of this measurement means anything. */
+/* Where two equal arms differ, no time, count or energy of this measurement means
+ * anything. */
 static void distrust_latency(icd_job *job)
 {
     static const char WHY[] = "the A/A control is outside +-1 %";
-    job->evidence[0].verdict = ICD_VERDICT_UNDECIDED;
-    job->evidence[0].reason = WHY;
-    job->gate[0].result = ICD_GATE_NOT_EVALUATED;
-    snprintf(job->gate[0].reason, sizeof job->gate[0].reason, "%s", WHY);
+    for (int64_t i = 0; i < job->evidences; i++) {
+        icd_evidence *e = &job->evidence[i];
+        if (e->provenance != ICD_MEASURED || !strcmp(e->name, "quality")) continue;
+        e->verdict = ICD_VERDICT_UNDECIDED;
+        e->reason = WHY;
+    }
+    for (int64_t i = 0; i < job->gates; i++) {
+        icd_gate *g = &job->gate[i];
+        bool timed = !strcmp(g->name, "latency") || !strcmp(g->name, "l2") ||
+                     !strcmp(g->name, "ept");
+        if (!timed || (i > 0 && g->result == ICD_GATE_NOT_EVALUATED)) continue;
+        g->result = ICD_GATE_NOT_EVALUATED;
+        snprintf(g->reason, sizeof g->reason, "%s", WHY);
+    }
 }
 
 /* What a user may do about an A/A control outside of its bounds. */
@@ -284,8 +295,8 @@ static void expected_words(const icd_prediction *p, char out[160])
                  100 * (p->time - 1), 100 * (p->low - 1), 100 * (p->high - 1));
     else
         snprintf(out, 160,
-                 "time between %+.1f and %+.1f %% (no cost model of this machine: see "
-                 "`icd calibrate`)",
+                 "time between %+.1f and %+.1f %% if it follows granules at all (no cost "
+                 "model of this machine: see `icd calibrate`)",
                  100 * (p->low - 1), 100 * (p->high - 1));
 }
 

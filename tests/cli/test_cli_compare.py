@@ -145,8 +145,10 @@ class Compare(CliTest):
         self.assertEqual([g["control_failed"] for g in gain], [True, False])
         self.fails(4, "compare", "a", "--save-baseline", "base.json", say=["two copies of linear"])
         self.icd("compare", "b", "--save-baseline", "base.json")
-        self.write_run("c", linear=2, iterative=1, AA=3)  # controls are not judged
-        self.icd("compare", "c", "--baseline", "base.json")
+        self.write_run("c", linear=2, iterative=1, AA=3)
+        self.fails(7, "compare", "c", "--baseline", "base.json", say=["control failed"])
+        rows = self.json("compare", "b", "c")["arms"]
+        self.assertEqual({r["runs"][1]["against_first"]["verdict"] for r in rows}, {"UNDECIDED"})
 
     def test_formats(self):
         self.two()

@@ -57,10 +57,10 @@ class GatesTest(CliTest):
         (self.dir / "run/samples.csv").write_text("\n".join(lines) + "\n")
 
     def write_meters(self, **values):
-        """`l2_hit_pct=(70, 60)`: linear, iterative, each +-.1; MEASURED unless a third item says otherwise."""
-        arms = {"linear": {}, "iterative": {}}
+        """`l2_hit_pct=(70, 60)`: linear (and its copy), iterative, each +-.1; MEASURED unless a third item says otherwise."""
+        arms = {"linear": {}, "iterative": {}, "linear A/A": {}}
         for key, (linear, iterative, *provenance) in values.items():
-            for arm, value in (("linear", linear), ("iterative", iterative)):
+            for arm, value in (("linear", linear), ("iterative", iterative), ("linear A/A", linear)):
                 arms[arm][key] = {"value": value, "low": value * .998, "high": value * 1.002, "count": 20,
                                   "provenance": provenance[0] if provenance else "MEASURED", "reason": None}
         (self.dir / "run/meters.json").write_text(json.dumps({"arms": arms}))
@@ -78,6 +78,29 @@ class GatesTest(CliTest):
 
 
 class Verdicts(GatesTest):
+    def test_a_meter_without_its_control_decides_nothing(self):
+        self.start()
+        self.write_samples(iterative=1)
+        self.write_meters(ept_j_per_tok=(2, 1))
+        metrics, _ = self.again()
+        self.assertEqual((metrics["outcome"], self.gates(metrics)["ept"]), ("kept", "met"))
+        meters = json.loads((self.dir / "run/meters.json").read_text())
+        del meters["arms"]["linear A/A"]
+        (self.dir / "run/meters.json").write_text(json.dumps(meters))
+        metrics, _ = self.again()
+        self.assertEqual((metrics["outcome"], self.gates(metrics)["ept"]), ("rolled_back", "not evaluated"))
+        self.assertIn("control was not read", next(e["reason"] for e in metrics["evidence"] if e["name"] == "ept"))
+
+    def test_the_headline_says_what_decided(self):
+        """Latency alone would be better; beside a second metric it does not survive Holm."""
+        self.start()
+        self.write_samples(iterative=.99)
+        self.write_meters(ept_j_per_tok=(2, 2))
+        metrics, _ = self.again()
+        latency = next(e for e in metrics["evidence"] if e["name"] == "latency")
+        word = {"BETTER": "FASTER", "WORSE": "SLOWER"}.get(latency["verdict"], latency["verdict"])
+        self.assertIn(f"({word}, 95 % CI", metrics["verdict"][0])
+
     def test_better_worse_same_and_a_broken_control(self):
         self.start()
         self.write_samples(iterative=.75)
