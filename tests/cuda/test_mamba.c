@@ -104,6 +104,7 @@ static void test_prefill_and_decode(void **state)
     agrees(&MAMBA, 3, 13, ICD_PHASE_PREFILL, 64);
     agrees(&TURNED, 2, 40, ICD_PHASE_PREFILL, 128); /* more than one piece of time */
     agrees(&ONE_TAP, 1, 2, ICD_PHASE_PREFILL, 64);
+    agrees(&MAMBA, 2, 200, ICD_PHASE_PREFILL, 64); /* time cut in three */
 }
 
 static void test_decode_phase(void **state)
@@ -145,7 +146,13 @@ static void test_orders_agree(void **state)
     icd_model_free(ctx, source);
 }
 
-enum { SCAN_SEQ = 37, SCAN_N = 70, SCAN_STATES = 5, SCAN_BC = 2 * SCAN_STATES };
+enum {
+    SCAN_SEQ = 37,
+    SCAN_N = 70,
+    SCAN_STATES = 5,
+    SCAN_BC = 2 * SCAN_STATES,
+    SCAN_WIDE = (SCAN_N + ICD_GPU_SCAN - 1) / ICD_GPU_SCAN
+};
 
 typedef struct scan_case {
     uint16_t u[SCAN_SEQ * SCAN_N], z[SCAN_SEQ * SCAN_N], y[SCAN_SEQ * SCAN_N];
@@ -195,10 +202,9 @@ static void check_channel(const scan_case *c, int n)
         assert_near((double)c->to[n * SCAN_STATES + s], h[s], 2e-5 * (1 + fabs(h[s])));
 }
 
-static void test_scan(void **state)
+/* In one piece, or cut: 4 pieces of 9, the last one has 10. */
+static void scan_in(int pieces)
 {
-    (void)state;
-    need_device();
     static scan_case c;
     icd_gpu gpu;
     icd_runner_opts opts = small_opts(ICD_RUN_BF16);
@@ -210,7 +216,9 @@ static void test_scan(void **state)
                       .batch = 1,
                       .seq = SCAN_SEQ,
                       .n = SCAN_N,
-                      .states = SCAN_STATES};
+                      .states = SCAN_STATES,
+                      .pieces = pieces,
+                      .span = SCAN_SEQ / pieces};
     assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.u, sizeof c.u, "u", &p.u));
     assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.z, sizeof c.z, "z", &p.z));
     assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.y, sizeof c.y, "y", &p.y));
@@ -220,12 +228,28 @@ static void test_scan(void **state)
     assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.d, sizeof c.d, "d", &p.d));
     assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.from, sizeof c.from, "from", &p.from));
     assert_ok(ctx, icd_i_gpu_put(ctx, &gpu, c.to, sizeof c.to, "to", &p.to));
+    assert_ok(ctx,
+              icd_device_alloc(ctx, gpu.device, SCAN_SEQ * (SCAN_STATES + 1) * SCAN_N * 4,
+                               "carry", &p.carry));
     p.c = icd_dptr_add(p.b, SCAN_STATES * 4);
-    assert_ok(ctx, icd_i_gpu_run(ctx, &gpu, ICD_RUN_SCAN, (SCAN_N + 31) / 32, 128, &p));
+    if (pieces > 1)
+        assert_ok(ctx, icd_i_gpu_run(ctx, &gpu, ICD_RUN_SCAN_CARRY,
+                                     SCAN_WIDE * (pieces - 1), ICD_GPU_SCAN, &p));
+    assert_ok(ctx, icd_i_gpu_run(ctx, &gpu, ICD_RUN_SCAN, SCAN_WIDE * pieces,
+                                 ICD_GPU_SCAN, &p));
     assert_ok(ctx, icd_device_download(ctx, gpu.device, c.y, p.y, sizeof c.y));
     assert_ok(ctx, icd_device_download(ctx, gpu.device, c.to, p.to, sizeof c.to));
     for (int n = 0; n < SCAN_N; n++) check_channel(&c, n);
     icd_i_gpu_close(ctx, &gpu);
+}
+
+static void test_scan(void **state)
+{
+    (void)state;
+    need_device();
+    scan_in(1);
+    scan_in(4);
+    scan_in(SCAN_SEQ);
 }
 
 int main(void)

@@ -142,6 +142,13 @@ ICD_INLINE int dot4(uint32_t a, uint32_t b, int c)
 {
     return __dp4a((int)a, (int)b, c);
 }
+/* To 2 units in the last place; 0 where the result is subnormal. */
+ICD_INLINE float power_of_two(float x)
+{
+    float r;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return r;
+}
 
 #endif
 

@@ -45,6 +45,8 @@ enum {
     ICD_GPU_HEAD = 128,   /**< widest attention head */
     ICD_GPU_PAGED = 128,  /**< threads of the paged attention kernel */
     ICD_GPU_STATES = 16,  /**< most states of a channel of a scan */
+    ICD_GPU_SCAN = 64,    /**< threads, and channels, of a block of it */
+    ICD_GPU_PATCH = 16,   /**< tokens whose b and c such a block holds */
     ICD_GPU_TAPS = 4,     /**< most taps of the causal convolution */
     ICD_GPU_STEPS = 32    /**< tokens of a block of it, of a fresh sequence */
 };
@@ -255,7 +257,12 @@ typedef struct icd_gpu_conv {
     int32_t batch, seq, n, taps, fresh; /**< fresh: before the sequence lies nothing */
 } icd_gpu_conv;
 
-/** h = e^(dt a) h + dt u b, y = (h c + d u) silu(z), dt = softplus(dt). */
+/** h = e^(dt a) h + dt u b, y = (h c + d u) silu(z), dt = softplus(dt).
+ *
+ * Time may be cut into pieces of `span` tokens, the last one takes the rest: then one
+ * launch finds what every piece makes of zero states (`carry`), a second begins each
+ * piece with what the ones before it carry. The steps are computed twice, by `pieces`
+ * times as many threads. */
 typedef struct icd_gpu_scan {
     ICD_DEV(const uint16_t) u; /**< [batch * seq][n] */
     ICD_DEV(const float) dt;   /**< [batch * seq][n], bias added */
@@ -267,9 +274,11 @@ typedef struct icd_gpu_scan {
     ICD_DEV(const float) d;         /**< [n] */
     ICD_DEV(const float) from;      /**< [batch][n][states] */
     ICD_DEV(float) to;              /**< may be `from` */
+    ICD_DEV(float) carry;           /**< [batch][pieces - 1][states + 1][n] */
     ICD_DEV(const int32_t) lengths; /**< none: all seq */
     int64_t ld_bc, ldz;
     int32_t batch, seq, n, states, fresh;
+    int32_t pieces, span;
 } icd_gpu_scan;
 
 #endif

@@ -61,7 +61,8 @@
     X(PAGED, "icd_paged", ATTENTION, (32 + ICD_GPU_HEAD + ICD_GPU_PAGED) * 4)            \
     X(MOVE, "icd_move", ATTENTION, 0)                                                    \
     X(CONV, "icd_conv", MAMBA, 0)                                                        \
-    X(SCAN, "icd_scan", MAMBA, 0)
+    X(SCAN_CARRY, "icd_scan_carry", MAMBA, ICD_GPU_PATCH * 2 * ICD_GPU_STATES * 4)       \
+    X(SCAN, "icd_scan", MAMBA, ICD_GPU_PATCH * 2 * ICD_GPU_STATES * 4)
 
 typedef enum icd_gpu_which {
 #define ICD_GPU_ENUM(member, name, image, shared) ICD_RUN_##member,

@@ -36,6 +36,7 @@ typedef struct mamba {
     icd_dptr p, dt; /* f32: what a step of time is made of, e^(dt a) and dt u b, is as
                        exact as they are */
     icd_dptr conv[STATES], scan[STATES]; /* [layers][batch]... */
+    icd_dptr carry;                      /* between the pieces of time of a scan */
     icd_device_graph *graph[STATES];
     int64_t graph_batch[STATES];
     uint64_t graph_room[STATES];
@@ -161,10 +162,43 @@ static int64_t scan_floats(const icd_runner *r, const icd_model_config *c)
     return r->capacity.batch * c->inner * c->state;
 }
 
+/* Blocks of a scan that keep the device busy: 16 warps a multiprocessor. */
+static int64_t scan_blocks(const mamba *m)
+{
+    return 8 * (int64_t)m->gpu.info.multiprocessors;
+}
+
+/* Blocks across the channels. */
+static int64_t scan_wide(const icd_model_config *c)
+{
+    return (c->inner + ICD_GPU_SCAN - 1) / ICD_GPU_SCAN;
+}
+
+/* Pieces of time that a prefill is cut into where its channels are too few for the
+ * device. A cut scan computes nearly twice as much: two pieces gain nothing. */
+static int64_t scan_pieces(const mamba *m, const pass *p)
+{
+    enum { LEAST = 64, FEWEST = 3 };
+    int64_t pieces = scan_blocks(m) / (p->batch * scan_wide(m->config));
+    if (pieces > p->seq / LEAST) pieces = p->seq / LEAST;
+    return p->fresh && pieces >= FEWEST ? pieces : 1;
+}
+
+/* Floats that any number of sequences and pieces needs: scan_pieces keeps their product
+ * within the blocks of the device. */
+static int64_t carry_floats(const mamba *m)
+{
+    int64_t cut = scan_blocks(m) / scan_wide(m->config);
+    return cut * (m->config->state + 1) * m->config->inner;
+}
+
 static icd_status allocate_state(icd_ctx *ctx, icd_runner *r, mamba *m)
 {
     icd_status status = ICD_OK;
     const icd_model_config *c = m->config;
+    int64_t carry = carry_floats(m);
+    if (carry)
+        ICD_TRY(icd_device_alloc(ctx, m->gpu.device, carry * 4, "the scan", &m->carry));
     for (int i = 0; i < STATES; i++) {
         ICD_TRY(icd_device_alloc(ctx, m->gpu.device, c->layers * conv_floats(r, c) * 4,
                                  "states", &m->conv[i]));
@@ -293,13 +327,15 @@ static icd_status scan(icd_ctx *ctx, icd_runner *r, const pass *p, int64_t n)
 {
     mamba *m = r->state;
     const icd_model_config *c = m->config;
-    int64_t at = n * scan_floats(r, c) * 4;
+    int64_t at = n * scan_floats(r, c) * 4, pieces = scan_pieces(m, p),
+            blocks = p->batch * scan_wide(c);
     icd_gpu_scan s = {.u = m->u,
                       .dt = m->dt,
                       .b = icd_dptr_add(m->p, c->dt_rank * 4),
                       .c = icd_dptr_add(m->p, (c->dt_rank + c->state) * 4),
                       .z = icd_dptr_add(m->xz, c->inner * 2),
                       .y = m->mixed,
+                      .carry = m->carry,
                       .a = m->layer[n].a,
                       .d = m->layer[n].d,
                       .from = icd_dptr_add(m->scan[HELD], at),
@@ -311,9 +347,15 @@ static icd_status scan(icd_ctx *ctx, icd_runner *r, const pass *p, int64_t n)
                       .seq = (int32_t)p->seq,
                       .n = (int32_t)c->inner,
                       .states = (int32_t)c->state,
-                      .fresh = p->fresh};
-    return icd_i_gpu_run(ctx, &m->gpu, ICD_RUN_SCAN, p->batch * ((c->inner + 31) / 32),
-                         128, &s);
+                      .fresh = p->fresh,
+                      .pieces = (int32_t)pieces,
+                      .span = (int32_t)(p->seq / pieces)};
+    icd_status status = ICD_OK;
+    if (pieces > 1)
+        status = icd_i_gpu_run(ctx, &m->gpu, ICD_RUN_SCAN_CARRY, blocks * (pieces - 1),
+                               ICD_GPU_SCAN, &s);
+    if (status != ICD_OK) return status;
+    return icd_i_gpu_run(ctx, &m->gpu, ICD_RUN_SCAN, blocks * pieces, ICD_GPU_SCAN, &s);
 }
 
 /* x holds the stream, its norm is staged; y is what the layer adds. */

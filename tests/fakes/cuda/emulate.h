@@ -132,6 +132,11 @@ static inline int dot4(uint32_t a, uint32_t b, int c)
     for (int i = 0; i < 4; i++) c += (int8_t)(a >> 8 * i) * (int8_t)(b >> 8 * i);
     return c;
 }
+static inline float power_of_two(float x)
+{
+    float v = exp2f(x);
+    return v < 0x1p-126f ? 0 : v; /* NaN stays */
+}
 static inline float rsqrtf(float v)
 {
     return 1 / sqrtf(v);
