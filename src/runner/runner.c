@@ -162,7 +162,12 @@ done:
 
 static icd_status check_dtype(icd_ctx *ctx, const icd_runner_opts *opts)
 {
-    if (opts->dtype != ICD_RUN_FP8 || opts->device == ICD_RUN_CUDA) return ICD_OK;
+    bool gpu = opts->device == ICD_RUN_CUDA;
+    if (opts->dtype == ICD_RUN_INT4 && gpu)
+        return icd_i_fail(ctx, ICD_EUNSUPPORTED, "runner.dtype",
+                          "set runner.device to cpu, or another type",
+                          "found int4, which no kernel of a GPU multiplies");
+    if (opts->dtype != ICD_RUN_FP8 || gpu) return ICD_OK;
     return icd_i_fail(ctx, ICD_EUNSUPPORTED, "runner.dtype",
                       "set runner.device to cuda, or another type",
                       "found fp8, which no kernel of a CPU multiplies");

@@ -239,7 +239,9 @@ static icd_status make_variant(icd_job *job, const arm_spec *spec, icd_job_arm *
         icd_i_layout_free(job->ctx, arm->layout);
         arm->layout = NULL;
     } else if (spec->model == MODEL_ORIGINAL) {
-        arm->dtype = ICD_RUN_F32;
+        if (arm->dtype != ICD_RUN_F32)
+            arm->dtype =
+                job->config->runner.device == ICD_RUN_CUDA ? ICD_RUN_BF16 : ICD_RUN_F32;
         status = make_original(job, &arm->variant);
     } else if (spec->model == MODEL_AWARE) {
         status = icd_i_variant_aware(job, &arm->variant);
@@ -363,7 +365,7 @@ icd_status icd_i_arms_make(icd_job *job)
         *arm = (icd_job_arm){0};
         arm->name = SPEC[i].name;
         arm->role = SPEC[i].role;
-        arm->dtype = icd_i_run_dtype(&job->config->sparsity, &job->config->quant);
+        arm->dtype = icd_i_config_dtype(job->config);
         arm->kv = arm_kv(job, &SPEC[i]);
         job->arms++;
         icd_status status = SPEC[i].model == MODEL_LOOP

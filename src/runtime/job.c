@@ -97,16 +97,41 @@ void icd_i_job_free(icd_job *job)
     icd_i_rundir_close(ctx, job->dir);
 }
 
-/* fp8 and int8 by group have no kernel on a CPU: they run in f32 with the values that
-   they hold. So does int4 under masks, whose groups no new order could keep together. */
-int32_t icd_i_run_dtype(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant)
+/* Kernels of both devices take one scale a row. int4 has some on a CPU, where no mask
+   takes its groups apart; fp8 on a GPU. F32: none. */
+static int32_t small_dtype(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant,
+                           int32_t device)
 {
-    bool masked = sparsity->type != ICD_S_NONE;
+    bool masked = sparsity->type != ICD_S_NONE, gpu = device == ICD_RUN_CUDA;
     if (quant->dtype == ICD_Q_BF16) return ICD_RUN_BF16;
     if (quant->dtype == ICD_Q_INT8 && quant->group == 0) return ICD_RUN_INT8;
-    if (quant->dtype == ICD_Q_INT4 && !masked && quant->group % 32 == 0)
+    if (quant->dtype == ICD_Q_FP8 && quant->group == 0 && gpu) return ICD_RUN_FP8;
+    if (quant->dtype == ICD_Q_INT4 && !masked && quant->group % 32 == 0 && !gpu)
         return ICD_RUN_INT4;
     return ICD_RUN_F32;
+}
+
+bool icd_i_runs_small(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant,
+                      int32_t device)
+{
+    return small_dtype(sparsity, quant, device) != ICD_RUN_F32;
+}
+
+int32_t icd_i_run_dtype(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant,
+                        int32_t device)
+{
+    int32_t small = small_dtype(sparsity, quant, device);
+    return small == ICD_RUN_F32 && device == ICD_RUN_CUDA ? ICD_RUN_BF16 : small;
+}
+
+int32_t icd_i_config_dtype(const icd_config *config)
+{
+    return icd_i_run_dtype(&config->sparsity, &config->quant, config->runner.device);
+}
+
+bool icd_i_config_small(const icd_config *config)
+{
+    return icd_i_runs_small(&config->sparsity, &config->quant, config->runner.device);
 }
 
 static const char *const DTYPE[] = {"f32", "int8", "bf16", "int4", "fp8"};

@@ -214,9 +214,20 @@ icd_status icd_i_stage_quality(icd_job *job);
 icd_status icd_i_stage_measure(icd_job *job);
 icd_status icd_i_stage_measure_load(icd_job *job);
 
-/** The type that the linears of a transformed model are executed in. */
-int32_t icd_i_run_dtype(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant);
-/** "f32", "int8", "bf16", "int4"; and back, F32 for any other text. */
+/**
+ * The type that the linears of a transformed model are executed in. Small types that the
+ * device has no kernel for run in f32 on a CPU and in bf16 on a GPU, with the values that
+ * they hold; so does, on a GPU, what is f32.
+ */
+int32_t icd_i_run_dtype(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant,
+                        int32_t device);
+/** True where kernels read the weights as Q stored them. */
+bool icd_i_runs_small(const icd_sparsity_opts *sparsity, const icd_quant_opts *quant,
+                      int32_t device);
+/** The same two for the whole configuration. */
+int32_t icd_i_config_dtype(const icd_config *config);
+bool icd_i_config_small(const icd_config *config);
+/** "f32", "int8", "bf16", "int4", "fp8"; and back, F32 for any other text. */
 const char *icd_i_run_dtype_name(int32_t dtype);
 int32_t icd_i_run_dtype_of(const char *name);
 

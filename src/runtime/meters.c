@@ -61,10 +61,11 @@ static void widths_of(const icd_layout_entry *e, int32_t dtype, bool gpu,
     const icd_quantized *q = e->quant;
     int32_t group = q && q->group ? q->group : OWN_GROUP;
     if (e->whole) dtype = ICD_RUN_F32;
-    *input_bytes = dtype == ICD_RUN_INT8   ? (gpu ? 1 : STAGED)
-                   : dtype == ICD_RUN_INT4 ? 1
-                                           : 4;
-    *weight_bits = 4 * BYTE;
+    *input_bytes = dtype == ICD_RUN_INT8                           ? (gpu ? 1 : STAGED)
+                   : dtype == ICD_RUN_INT4 || dtype == ICD_RUN_FP8 ? 1
+                   : gpu                                           ? 2
+                                                                   : 4;
+    *weight_bits = dtype == ICD_RUN_FP8 ? BYTE : 4 * BYTE;
     if (dtype == ICD_RUN_BF16) *weight_bits = 2 * BYTE;
     if (dtype == ICD_RUN_INT4) *weight_bits = BYTE / 2 + SCALE_BITS / group;
     if (dtype == ICD_RUN_INT8)

@@ -5,14 +5,17 @@
 
 #include <string.h>
 
-/* What a matrix is executed in; F32: with the values that it holds. */
-static int32_t run_dtype(const icd_packed *p)
+/* The small type that a matrix is executed in; F32: none, with the values that it holds.
+ */
+static int32_t run_dtype(const icd_packed *p, int32_t device)
 {
     const icd_quantized *q = p->quant;
     if (!q) return ICD_RUN_F32;
+    bool gpu = device == ICD_RUN_CUDA;
     if (q->dtype == ICD_WEIGHT_BF16) return ICD_RUN_BF16;
     if (q->dtype == ICD_WEIGHT_INT8 && q->group == 0) return ICD_RUN_INT8;
-    if (q->dtype == ICD_WEIGHT_INT4 && !p->mask && q->group % 32 == 0)
+    if (q->dtype == ICD_WEIGHT_FP8_E4M3 && q->group == 0 && gpu) return ICD_RUN_FP8;
+    if (q->dtype == ICD_WEIGHT_INT4 && !p->mask && q->group % 32 == 0 && !gpu)
         return ICD_RUN_INT4;
     return ICD_RUN_F32;
 }
@@ -30,7 +33,7 @@ static icd_status take(icd_job *job, icd_layout_entry *e, const icd_packed *p)
     int32_t granule = job->config->layout.granule;
     ICD_TRY(copy_mask(job->ctx, p->mask, &e->mask));
     if (p->order) ICD_TRY(icd_perm_copy(job->ctx, p->order, &e->order));
-    if (run_dtype(p) != ICD_RUN_F32) e->quant = p->quant;
+    if (run_dtype(p, job->config->runner.device) != ICD_RUN_F32) e->quant = p->quant;
     e->granule = granule > 0 ? granule : 4;
     bool nm = p->quant && p->quant->n > 0;
     e->kernel = e->mask && !nm ? icd_i_kernel_kind(kernel) : ICD_KERNEL_DENSE;
@@ -52,14 +55,16 @@ icd_status icd_i_packed_layout(icd_job *job, icd_layout **out, int32_t *dtype)
         ICD_TRY(icd_i_layout_add(job->ctx, layout, l->name, l->group, l->rows, l->cols));
         if (!p) continue;
         found++;
-        if (run_dtype(p) != ICD_RUN_F32) found_dtype = run_dtype(p);
+        int32_t small = run_dtype(p, job->config->runner.device);
+        if (small != ICD_RUN_F32) found_dtype = small;
         ICD_TRY(take(job, &layout->entry[layout->count - 1], p));
     }
     if (found_dtype != ICD_RUN_F32) icd_i_layout_keep_whole(layout);
     if (found) {
         *out = layout;
         layout = NULL;
-        *dtype = found_dtype;
+        bool gpu = job->config->runner.device == ICD_RUN_CUDA;
+        *dtype = found_dtype == ICD_RUN_F32 && gpu ? ICD_RUN_BF16 : found_dtype;
     }
 done:
     icd_i_layout_free(job->ctx, layout);

@@ -37,9 +37,8 @@ void icd_i_cost_setting(const icd_config *config, const char *model, char out[25
     snprintf(out, 256, "%.96s, %s, %lld threads, %s, %lld x %lld %s", model,
              r->device == ICD_RUN_CUDA ? "cuda" : "cpu",
              (long long)config->measure.threads,
-             icd_i_run_dtype_name(icd_i_run_dtype(&config->sparsity, &config->quant)),
-             (long long)r->batch, (long long)r->seq,
-             r->phase == ICD_PHASE_DECODE ? "decode" : "prefill");
+             icd_i_run_dtype_name(icd_i_config_dtype(config)), (long long)r->batch,
+             (long long)r->seq, r->phase == ICD_PHASE_DECODE ? "decode" : "prefill");
 }
 
 /* False, with the reason, where its times are of something else, or its line of no use.

@@ -365,7 +365,7 @@ done:
 static bool wanted(const icd_job *job)
 {
     const icd_quant_opts *q = &job->config->quant;
-    int32_t run = icd_i_run_dtype(&job->config->sparsity, q);
+    int32_t run = icd_i_config_dtype(job->config);
     return q->smooth != ICD_SMOOTH_OFF && !job->unsmoothed && job->linears &&
            q->dtype != ICD_Q_NONE && (run == ICD_RUN_INT8 || run == ICD_RUN_INT4);
 }

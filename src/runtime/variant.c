@@ -55,9 +55,11 @@ done:
 
 /* Kernels that multiply small weights by groups need these to lie together; elsewhere a
    linear may be executed in another order than the one its scales were chosen in. */
-static bool runs_by_groups(const icd_sparsity_opts *s, const icd_quant_opts *q)
+static bool runs_by_groups(const icd_job *job, const icd_sparsity_opts *s,
+                           const icd_quant_opts *q)
 {
-    return q->dtype != ICD_Q_NONE && q->group > 0 && icd_i_run_dtype(s, q) != ICD_RUN_F32;
+    return q->dtype != ICD_Q_NONE && q->group > 0 &&
+           icd_i_runs_small(s, q, job->config->runner.device);
 }
 
 /* The order in which a group is transformed, when the caller gives it. */
@@ -68,7 +70,7 @@ static icd_status given_order(icd_job *job, const icd_places *places, int64_t fi
     int32_t n, m;
     const icd_perm *place = places->order[first];
     bool shown =
-        icd_sparsity_nm(s, &n, &m) || s->type == ICD_S_BLOCK || runs_by_groups(s, q);
+        icd_sparsity_nm(s, &n, &m) || s->type == ICD_S_BLOCK || runs_by_groups(job, s, q);
     *out = NULL;
     return place && shown ? icd_perm_copy(job->ctx, place, out) : ICD_OK;
 }
@@ -162,14 +164,15 @@ static void put_values(const icd_quantized *q, float *weights)
     for (int64_t r = 0; r < q->rows; r++) icd_quantized_row(q, r, weights + r * q->cols);
 }
 
-/* Types without a kernel of their own are stored small and executed in f32, with the
-   values that the small type holds. */
-static void settle_quant(icd_variant *v, int64_t i, const icd_sparsity_opts *s,
-                         const icd_quant_opts *q, float *weights)
+/* Types without a kernel of their own are stored small and executed in f32 (on a GPU in
+   bf16), with the values that the small type holds. */
+static void settle_quant(icd_variant *v, const icd_job *job, int64_t i,
+                         const icd_sparsity_opts *s, const icd_quant_opts *q,
+                         float *weights)
 {
     icd_layout_entry *e = &v->layout->entry[i];
     if (!v->quant[i]) return;
-    if (icd_i_run_dtype(s, q) != ICD_RUN_F32) {
+    if (icd_i_runs_small(s, q, job->config->runner.device)) {
         e->quant = v->quant[i];
         icd_i_promise_nm(s, v->quant[i]);
         return;
@@ -181,7 +184,7 @@ static void settle_quant(icd_variant *v, int64_t i, const icd_sparsity_opts *s,
 static void settle_groups(icd_variant *v, const icd_job *job, const icd_sparsity_opts *s,
                           const icd_quant_opts *q, float **weights)
 {
-    if (q->dtype == ICD_Q_NONE || icd_i_run_dtype(s, q) == ICD_RUN_F32) return;
+    if (!icd_i_runs_small(s, q, job->config->runner.device)) return;
     icd_i_layout_keep_whole(v->layout);
     for (int64_t i = 0; i < job->linears; i++)
         if (v->layout->entry[i].whole && v->quant[i]) put_values(v->quant[i], weights[i]);
@@ -209,7 +212,7 @@ static icd_status transform_one(icd_variant *v, icd_job *job, int64_t i,
     in.w.w = *masked;
     ICD_TRY(
         icd_apply_quant_at(v->ctx, &in.w, &in.cal, q, scales, &v->quant[i], &v->q[i]));
-    settle_quant(v, i, s, q, *masked);
+    settle_quant(v, job, i, s, q, *masked);
     choose_kernel(job, e, icd_sparsity_nm(s, &n, &m));
 done:
     icd_i_subject_release(v->ctx, &in);
@@ -399,7 +402,7 @@ static icd_status refill_one(icd_variant *v, icd_job *job, int64_t i, float **we
     ICD_TRY(icd_apply_quant(v->ctx, &in.w, &in.cal, &job->config->quant, &v->quant[i],
                             &v->q[i]));
     e->quant = NULL;
-    settle_quant(v, i, &job->config->sparsity, &job->config->quant, *weights);
+    settle_quant(v, job, i, &job->config->sparsity, &job->config->quant, *weights);
 done:
     icd_i_subject_release(v->ctx, &in);
     return status;

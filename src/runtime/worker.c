@@ -132,8 +132,7 @@ static icd_status quantize(icd_worker *w, icd_worker_model *m, int64_t i, icd_np
     icd_array outliers = {0};
     icd_quant_place place = {0};
     icd_transform_meta meta;
-    if (icd_i_run_dtype(&w->config->sparsity, &w->config->quant) == ICD_RUN_F32)
-        return ICD_OK;
+    if (!icd_i_config_small(w->config)) return ICD_OK;
     ICD_TRY(icd_model_tensor_f32(w->ctx, m->model, w->list[i].tensor, &weights));
     icd_matrix matrix = {e->linear, weights, e->rows, e->cols};
     ICD_TRY(read_scale_order(w, npz, e, &order));
@@ -163,8 +162,7 @@ static icd_status fill_layout(icd_worker *w, icd_worker_model *m, icd_npz *npz,
         ICD_TRY(read_mask(w, npz, (int32_t)vector, &m->layout->entry[i]));
         ICD_TRY(quantize(w, m, i, npz, &m->layout->entry[i]));
     }
-    if (icd_i_run_dtype(&w->config->sparsity, &w->config->quant) != ICD_RUN_F32)
-        icd_i_layout_keep_whole(m->layout);
+    if (icd_i_config_small(w->config)) icd_i_layout_keep_whole(m->layout);
 done:
     return status;
 }
@@ -355,8 +353,8 @@ static icd_status build_arm(icd_worker *w, int64_t i, const json_t *row)
     opts.l2_pin = w->config->layout.l2_pin;
     ICD_TRY(model_of(w, row, &m));
     ICD_TRY(icd_i_worker_layout(w, row, &layout));
-    for (int64_t k = 0; opts.dtype == ICD_RUN_F32 && k < layout->count; k++)
-        layout->entry[k].quant = NULL;
+    bool other = opts.dtype != icd_i_config_dtype(w->config); /* "original" */
+    for (int64_t k = 0; other && k < layout->count; k++) layout->entry[k].quant = NULL;
     ICD_TRY(start_runner(w, i, m, layout, &opts,
                          icd_i_arm_kv_of(json_string_value(json_object_get(row, "kv")))));
     w->self[i].batch = &w->batch;
