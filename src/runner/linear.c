@@ -42,15 +42,11 @@ static icd_status check_device(icd_ctx *ctx, const icd_runner *r, const icd_line
 {
     const icd_quantized *q = e->quant;
     if (r->opts.device != ICD_RUN_CUDA) return ICD_OK;
-    if (e->whole)
-        return icd_i_fail(ctx, ICD_EUNSUPPORTED, info->name, "set runner.device to cpu",
-                          "found a linear that stays in f32, which a GPU runs not");
-    if (!q || (!q->outliers && q->input_scale == 0)) return ICD_OK;
+    if (!q || !q->outliers) return ICD_OK;
     return icd_i_fail(ctx, ICD_EUNSUPPORTED, info->name,
                       "set runner.device to cpu, or quantise without them",
-                      "found %lld outlier channels and an input scale of %g, expected "
-                      "neither on a GPU",
-                      (long long)q->outliers, (double)q->input_scale);
+                      "found %lld outlier channels, expected none on a GPU",
+                      (long long)q->outliers);
 }
 
 icd_status icd_i_linear_check(icd_ctx *ctx, const icd_runner *r, const icd_linear *info,

@@ -102,6 +102,32 @@ static void test_int8(void **state)
     agrees(&SMALL, 1, 4, ICD_RUN_INT8, 128, 6e-2);
 }
 
+/* Fixed steps of activations, small enough that some are cut; the linears of the first
+ * group keep what they have: f32 on a CPU, bf16 here. */
+static void test_mixed(void **state)
+{
+    (void)state;
+    need_device();
+    icd_model *source = small_bert(ctx, &SMALL, 5);
+    icd_batch b = small_batch(&SMALL, 2, 9, 2);
+    sparse s = sparse_new(ctx, source, 64, .5, 9);
+    for (int64_t i = 0; i < s.layout->count; i++) {
+        icd_layout_entry *e = &s.layout->entry[i];
+        e->whole = !strcmp(e->group, s.layout->entry[0].group);
+        s.quant[i]->input_scale = 0.02F;
+        if (e->whole) e->quant = NULL;
+    }
+    set_kernels(s.layout, ICD_KERNEL_TILE, 4);
+    result expected = run_once(ctx, s.model, s.layout, ICD_RUN_INT8, &b);
+    result found = run_device(s.model, s.layout, ICD_RUN_INT8, 64, &b);
+    compare(&found, &expected, &b, 6e-2);
+    result_release(&expected);
+    result_release(&found);
+    sparse_free(ctx, &s);
+    small_batch_release(&b);
+    icd_model_free(ctx, source);
+}
+
 /* One sequence, and three times the same: kernels of few tokens and of many. */
 static void few_and_many(int32_t dtype, double bound)
 {
@@ -225,9 +251,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bf16),         cmocka_unit_test(test_int8),
-        cmocka_unit_test(test_fp8),          cmocka_unit_test(test_local_orders),
-        cmocka_unit_test(test_orders_agree), cmocka_unit_test(test_longer),
-        cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_mixed),        cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_local_orders), cmocka_unit_test(test_orders_agree),
+        cmocka_unit_test(test_longer),       cmocka_unit_test(test_pinned),
     };
     return run_on_device(tests, set_up, tear_down);
 }

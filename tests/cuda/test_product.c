@@ -301,10 +301,14 @@ static void test_foreign_weights(void **state)
     icd_runner *r = NULL;
     on_device(&opts);
     opts.vector = 64;
-    s.quant[0]->input_scale = .5F;
-    assert_fails(ctx, ICD_EUNSUPPORTED, "a fixed scale of its input",
+    s.quant[0]->input_scale = .5F; /* the others that read its input have none */
+    assert_fails(ctx, ICD_EINVAL, "of another type or scale than those of",
                  icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &r));
     s.quant[0]->input_scale = 0;
+    s.quant[0]->outliers = 1;
+    assert_fails(ctx, ICD_EUNSUPPORTED, "found 1 outlier channels",
+                 icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &r));
+    s.quant[0]->outliers = 0;
     opts.dtype = ICD_RUN_FP8;
     assert_fails(ctx, ICD_EUNSUPPORTED, "found weights in int8",
                  icd_runner_new(ctx, s.model, s.layout, &batch, &opts, &r));

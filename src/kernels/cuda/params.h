@@ -148,6 +148,7 @@ typedef struct icd_gpu_rows {
     int64_t ldy, ld_gate, slots;
     int32_t tokens, n, op, type;
     float eps;
+    float step; /**< int8: what a staged 1 stands for; 0: by the largest of the row */
 } icd_gpu_rows;
 
 /** x = word[id] (+ type + position of the token's place in its sequence). */

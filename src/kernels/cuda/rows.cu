@@ -88,12 +88,25 @@ ICD_INLINE float scale_row(const icd_gpu_rows &p, const row_view &row, float top
     return by;
 }
 
+/* The rule of quantize_fixed: steps of one size. */
+ICD_INLINE float fix_row(const icd_gpu_rows &p, const row_view &row)
+{
+    float bad = 0;
+    for (int i = thread_id(); i < p.n; i += ICD_GPU_ROWS)
+        if (!isfinite(row.v[i])) bad = 1;
+    bad = block_max(bad, row.room, ICD_GPU_ROWS);
+    if (thread_id() == 0) p.scale[row.t] = bad > 0 ? as_float(0x7fc00000u) : p.step;
+    return bad > 0 ? 0 : 1 / p.step;
+}
+
 ICD_INLINE void stage_int8(const icd_gpu_rows &p, const row_view &row)
 {
-    float by = scale_row(p, row, 127);
+    float by = p.step > 0 ? fix_row(p, row) : scale_row(p, row, 127);
     signed char *to = (signed char *)p.staged + row.t * p.slots;
-    for (int64_t s = thread_id(); s < p.slots; s += ICD_GPU_ROWS)
-        to[s] = by > 0 ? (signed char)rintf(at_slot(p, row, s) * by) : 0;
+    for (int64_t s = thread_id(); s < p.slots; s += ICD_GPU_ROWS) {
+        float v = fminf(fmaxf(at_slot(p, row, s) * by, -127), 127);
+        to[s] = by > 0 ? (signed char)rintf(v) : 0;
+    }
 }
 
 ICD_INLINE void stage_fp8(const icd_gpu_rows &p, const row_view &row)

@@ -122,11 +122,12 @@ typedef enum icd_gpu_way {
 typedef struct icd_gpu_linear {
     const icd_linear *info;
     icd_plan *plan;
-    int32_t type;       /**< ICD_GPU_BF16, INT8, FP8 */
-    int32_t act;        /**< ICD_GPU_NONE, GELU, RELU: what its products end with; set it
-                           before icd_i_gpu_prepare */
-    int64_t slots;      /**< channels of a staged row */
-    int64_t *block_ptr; /**< [blocks + 1] granules */
+    int32_t type;  /**< ICD_GPU_BF16, INT8, FP8 */
+    int32_t act;   /**< ICD_GPU_NONE, GELU, RELU: what its products end with; set it
+                      before icd_i_gpu_prepare */
+    float step;    /**< of its activations in int8; 0: by the largest of each token */
+    int64_t slots; /**< channels of a staged row */
+    int64_t *block_ptr;                                  /**< [blocks + 1] granules */
     icd_dptr order, d_block_ptr, live, w, w_scale, bias; /**< bias {0}: none */
     icd_dptr place; /**< [rows] column of y; {0}: the row itself */
     bool wide;      /**< y in f32; by our kernel only. Set it before icd_i_gpu_prepare */

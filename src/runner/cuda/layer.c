@@ -26,6 +26,7 @@ icd_status icd_i_gpu_rows_to(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_rows pass,
         pass.scale = stage->scale;
         pass.slots = next->slots;
         pass.type = next->type;
+        pass.step = next->step;
     }
     return icd_i_gpu_run(ctx, gpu, ICD_RUN_ROWS, pass.tokens, ICD_GPU_ROWS, &pass);
 }

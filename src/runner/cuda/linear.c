@@ -64,7 +64,8 @@ static icd_status find_weights(icd_ctx *ctx, icd_runner *r, icd_gpu_linear *l,
     return ICD_OK;
 }
 
-/* Operands: int8 or e4m3 as the run says, else bf16. Weights that a layout brings in
+/* Operands: int8 or e4m3 as the run says, bf16 where it says so or where a linear is to
+ * keep what it has. Weights that a layout brings in
  * another type, or with a scale for part of a row, have no kernel here. */
 static icd_status choose_type(icd_ctx *ctx, const icd_runner *r,
                               const icd_layout_entry *e, int32_t *out)
@@ -75,12 +76,8 @@ static icd_status choose_type(icd_ctx *ctx, const icd_runner *r,
     *out = run == ICD_RUN_INT8  ? ICD_GPU_INT8
            : run == ICD_RUN_FP8 ? ICD_GPU_FP8
                                 : ICD_GPU_BF16;
+    if (e->whole) *out = ICD_GPU_BF16;
     if (!q || *out == ICD_GPU_BF16) return ICD_OK;
-    if (q->outliers || q->input_scale > 0)
-        return icd_i_fail(ctx, ICD_EUNSUPPORTED, e->linear, "set runner.device to cpu",
-                          "found %s, a GPU scales every token by itself and multiplies "
-                          "all columns in one type",
-                          q->outliers ? "outlier columns" : "a fixed scale of its input");
     if (q->dtype == wanted && q->group == 0) return ICD_OK;
     return icd_i_fail(ctx, ICD_EUNSUPPORTED, e->linear, "set runner.device to cpu",
                       "found weights in %s with %s, a GPU runs %s with one scale a row",
@@ -173,6 +170,7 @@ static icd_status load(icd_ctx *ctx, icd_gpu *gpu, icd_runner *r,
     ICD_TRY(choose_type(ctx, r, &e, &l->type));
     ICD_TRY(icd_i_linear_check(ctx, r, l->info, given));
     ICD_TRY(find_weights(ctx, r, l, &e, &from, &own));
+    l->step = l->type == ICD_GPU_INT8 && e.quant ? e.quant->input_scale : 0;
     ICD_TRY(icd_i_linear_bias(ctx, r, l->info, &from.bias));
     ICD_TRY(icd_i_gpu_linear_put(ctx, gpu, &e, r->opts.vector, &from, l));
 done:
@@ -185,9 +183,14 @@ static int32_t column_at(const icd_gpu_linear *l, int64_t slot)
     return slot < l->plan->slots ? l->plan->old_of_new[slot] : -1;
 }
 
-static icd_status check_same_order(icd_ctx *ctx, const icd_gpu_linear *a,
+static icd_status check_same_input(icd_ctx *ctx, const icd_gpu_linear *a,
                                    const icd_gpu_linear *b)
 {
+    if (a->type != b->type || a->step != b->step)
+        return icd_i_fail(ctx, ICD_EINVAL, b->info->name, NULL,
+                          "found activations of another type or scale than those of %s, "
+                          "expected the same, as both read one buffer",
+                          a->info->name);
     for (int64_t s = 0; s < a->info->cols; s++)
         if (a->info->cols != b->info->cols || column_at(a, s) != column_at(b, s))
             return icd_i_fail(ctx, ICD_EINVAL, b->info->name, NULL,
@@ -206,7 +209,7 @@ static icd_status join(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *group, int64_
     bool plain = true;
     icd_dptr place = {0};
     for (int64_t i = 0; i < count; i++) {
-        ICD_TRY(check_same_order(ctx, group, group + i));
+        ICD_TRY(check_same_input(ctx, group, group + i));
         if (group[i].slots > slots) slots = group[i].slots;
     }
     ICD_TRY(ICD_ALLOC(ctx, slots, &order));
