@@ -105,9 +105,13 @@ typedef struct icd_model_config {
     int64_t kv_heads, head_dim;   /**< decoder */
     int64_t state, dt_rank, conv; /**< mamba: d_state, dt_rank, d_conv */
     double norm_eps, rope_theta;
+    bool rotary, gated; /**< decoder: positions turn queries and keys, else they are a
+                             table; the MLP has a gate */
+    bool layer_norm;    /**< decoder: norms take off the mean and add a bias; linears have
+                             biases */
     bool tied;          /**< the head is the embedding */
     bool labels_tokens; /**< bert: `classifier` reads every token, not what was pooled */
-    char act[16];       /**< "gelu", "relu" or "silu" */
+    char act[16];       /**< "gelu", "gelu_tanh", "relu" or "silu" */
 } icd_model_config;
 
 /**

@@ -129,6 +129,10 @@ static icd_status check_shape(icd_ctx *ctx, const icd_runner *r,
         return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
                           "found %lld tokens a sequence, the model has %lld positions",
                           (long long)r->capacity.seq, (long long)c->positions);
+    if (!c->gated || !c->rotary || c->layer_norm)
+        return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(r->model),
+                          "run it with runner.device: cpu",
+                          "a GPU runs decoders of Llama's kind, not of GPT-2's");
     if (c->head_dim > ICD_GPU_HEAD)
         return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(r->model), NULL,
                           "found heads of %lld values, a GPU takes at most %d",
