@@ -55,7 +55,7 @@ class Gpt2(CliTest):
         self.assertGreater(near["cosine"], .99)
 
     def test_loop(self):
-        keys = ("measure.burst_ms=1", "measure.ci_half_width=1", "measure.timeout_s=3", "pipeline.warmup_iter=1",
+        keys = ("measure.burst_ms=1", "measure.ci_half_width=1", "measure.timeout_s=1", "pipeline.warmup_iter=1",
                 "solver.effort=low", f"runner.seq={SEQ}", "model.input=ids.npy", "transform.sparsity.type=hds",
                 "transform.quant.dtype=int8", f"cache.dir={self.dir}/cache")
         self.icd("run", "--model", MODEL, "--out", "run", "-q", *(a for key in keys for a in ("--override", key)))
