@@ -167,7 +167,7 @@ static stream open_stream(const wide *p, int64_t begin, int64_t at, int64_t end,
                     .dot = dot + group * WIDE_ROWS};
 }
 
-/* Step `at` is added to the sums of its group; step `ahead` is asked for. */
+/* Step `at` is added to the sums of its group; step `ahead` (-1: none) is asked for. */
 #define WIDE_STEP(k)                                                                     \
     {                                                                                    \
         __m256i v = load(line + 32 * k);                                                 \
@@ -185,14 +185,15 @@ static inline void wide_step(const wide *p, int64_t at, int64_t ahead, int32_t *
     const uint8_t *line = p->w + step * at;
     const int8_t *x = p->a + ICD_STEP * (p->live ? p->live[at] : at);
     __m256i b = broadcast4(x), c = broadcast4(x + 4);
-    FETCH(p->w + step * ahead, 4 * WIDE_ROWS)
+    if (ahead >= 0) FETCH(p->w + step * ahead, 4 * WIDE_ROWS)
     REPEAT_8(WIDE_STEP)
 }
 
-/* One step of a stream; false at its end. */
+/* One step of a stream; false at its end. Inside a stream the processor sees the lines
+ * coming; asking for them as well costs a few percent. */
 static inline bool next_step(const wide *p, stream *s)
 {
-    int64_t ahead = s->at + AHEAD + (s->at + AHEAD < s->end ? 0 : s->jump);
+    int64_t ahead = s->at + AHEAD < s->end ? -1 : s->at + AHEAD + s->jump;
     if (s->at == s->end) return false;
     wide_step(p, s->at, ahead, s->dot);
     if (++s->at == s->group_end) {
