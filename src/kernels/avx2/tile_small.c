@@ -140,10 +140,12 @@ enum {
         _mm_prefetch((const char *)(from) + at_, _MM_HINT_T0);
 
 /* A stream of steps: where it stands, where its group and where all of it ends, how far
-   behind that the same stream of the next block begins, and the sums of the group. */
+   behind that the same stream of the next block begins, and the sums of the group and its
+   scales, which are asked for when the stream enters it and read when all have ended. */
 typedef struct stream {
     int64_t at, group_end, end, jump;
     int32_t *dot;
+    const float *scale;
 } stream;
 
 /* One token's operands for 64 rows. */
@@ -160,11 +162,14 @@ static stream open_stream(const wide *p, int64_t begin, int64_t at, int64_t end,
                           int32_t *dot)
 {
     int64_t group = (at - begin) / p->per;
+    const float *scale = p->scale + at / p->per * p->vector;
+    if (at < end) FETCH(scale, 4 * WIDE_ROWS)
     return (stream){.at = at,
                     .group_end = begin + (group + 1) * p->per,
                     .end = end,
                     .jump = p->steps - (end - at),
-                    .dot = dot + group * WIDE_ROWS};
+                    .dot = dot + group * WIDE_ROWS,
+                    .scale = scale};
 }
 
 /* Step `at` is added to the sums of its group; step `ahead` (-1: none) is asked for. */
@@ -199,6 +204,8 @@ static inline bool next_step(const wide *p, stream *s)
     if (++s->at == s->group_end) {
         s->group_end += p->per;
         s->dot += WIDE_ROWS;
+        s->scale += p->vector;
+        if (s->at < s->end) FETCH(s->scale, 4 * WIDE_ROWS)
     }
     return true;
 }
