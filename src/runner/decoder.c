@@ -3,7 +3,6 @@
 #include "runner/decoder.h"
 #include "runner/generate.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,8 +105,7 @@ static icd_status load_layer(icd_ctx *ctx, icd_runner *r, int64_t n,
 static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, icd_decoder *d)
 {
     icd_status status = ICD_OK;
-    const icd_perm *order = icd_model_order(r->model, "residual");
-    d->order = order ? order->old_of_new : NULL;
+    d->order = icd_i_residual_order(r);
     ICD_TRY(icd_i_runner_tensor(ctx, r, "model.embed_tokens.weight", &d->embedding));
     if (!d->config->rotary)
         ICD_TRY(
@@ -119,26 +117,6 @@ static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, icd_decoder *d)
     ICD_TRY(ICD_ALLOC(ctx, d->config->layers, &d->layer));
     for (int64_t n = 0; n < d->config->layers; n++)
         ICD_TRY(load_layer(ctx, r, n, &d->layer[n]));
-done:
-    return status;
-}
-
-/* Angles in f32, as PyTorch has them: at far positions their rounding shows. */
-static icd_status make_angles(icd_ctx *ctx, icd_decoder *d, int64_t positions)
-{
-    icd_status status = ICD_OK;
-    int64_t half = d->config->head_dim / 2;
-    ICD_TRY(ICD_ALLOC(ctx, positions * half, &d->cosine));
-    ICD_TRY(ICD_ALLOC(ctx, positions * half, &d->sine));
-    for (int64_t i = 0; i < half; i++) {
-        double power = (double)((float)(2 * i) / (float)(2 * half));
-        float frequency = 1 / (float)pow(d->config->rope_theta, power);
-        for (int64_t p = 0; p < positions; p++) {
-            float angle = (float)p * frequency;
-            d->cosine[p * half + i] = (float)cos((double)angle);
-            d->sine[p * half + i] = (float)sin((double)angle);
-        }
-    }
 done:
     return status;
 }
@@ -182,25 +160,18 @@ done:
     return status;
 }
 
-static icd_status check_positions(icd_ctx *ctx, const icd_runner *r)
-{
-    int64_t positions = icd_model_get_config(r->model)->positions;
-    if (r->capacity.seq <= positions) return ICD_OK;
-    return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
-                      "found %lld tokens a sequence, the model has %lld positions",
-                      (long long)r->capacity.seq, (long long)positions);
-}
-
 static icd_status decoder_start(icd_ctx *ctx, icd_runner *r)
 {
     icd_decoder *d = NULL;
-    icd_status status = check_positions(ctx, r);
+    icd_status status = icd_i_check_positions(ctx, r);
     if (status == ICD_OK) status = ICD_ALLOC(ctx, 1, &d);
     if (status != ICD_OK) return status;
     r->state = d;
     d->config = icd_model_get_config(r->model);
     ICD_TRY(load_tensors(ctx, r, d));
-    if (d->config->rotary) ICD_TRY(make_angles(ctx, d, r->capacity.seq));
+    if (d->config->rotary)
+        ICD_TRY(
+            icd_i_decoder_angles(ctx, d->config, r->capacity.seq, &d->cosine, &d->sine));
     ICD_TRY(make_cache(ctx, r, d));
     ICD_TRY(allocate(ctx, r, d));
 done:
@@ -397,9 +368,7 @@ static void write_output(const icd_decoder *d, const icd_decoder_pass *pass,
                          icd_output *out)
 {
     int64_t h = d->config->hidden, tokens = pass->batch * pass->seq;
-    for (int64_t t = 0; t < tokens; t++)
-        for (int64_t i = 0; i < h; i++)
-            d->hidden[t * h + (d->order ? d->order[i] : i)] = d->n[t * h + i];
+    icd_i_undo_order(d->order, d->n, tokens, h, d->hidden);
     *out = (icd_output){d->hidden, tokens, h, NULL, pass->batch};
 }
 
