@@ -140,12 +140,10 @@ enum {
         _mm_prefetch((const char *)(from) + at_, _MM_HINT_T0);
 
 /* A stream of steps: where it stands, where its group and where all of it ends, how far
-   behind that the same stream of the next block begins, and the sums of the group and its
-   scales, which are asked for when the stream enters it and read when all have ended. */
+   behind that the same stream of the next block begins, and the sums of the group. */
 typedef struct stream {
     int64_t at, group_end, end, jump;
     int32_t *dot;
-    const float *scale;
 } stream;
 
 /* One token's operands for 64 rows. */
@@ -162,17 +160,14 @@ static stream open_stream(const wide *p, int64_t begin, int64_t at, int64_t end,
                           int32_t *dot)
 {
     int64_t group = (at - begin) / p->per;
-    const float *scale = p->scale + at / p->per * p->vector;
-    if (at < end) FETCH(scale, 4 * WIDE_ROWS)
     return (stream){.at = at,
                     .group_end = begin + (group + 1) * p->per,
                     .end = end,
                     .jump = p->steps - (end - at),
-                    .dot = dot + group * WIDE_ROWS,
-                    .scale = scale};
+                    .dot = dot + group * WIDE_ROWS};
 }
 
-/* Step `at` is added to the sums of its group; step `ahead` (-1: none) is asked for. */
+/* Step `at` is added to the sums of its group; step `ahead` is asked for. */
 #define WIDE_STEP(k)                                                                     \
     {                                                                                    \
         __m256i v = load(line + 32 * k);                                                 \
@@ -190,22 +185,19 @@ static inline void wide_step(const wide *p, int64_t at, int64_t ahead, int32_t *
     const uint8_t *line = p->w + step * at;
     const int8_t *x = p->a + ICD_STEP * (p->live ? p->live[at] : at);
     __m256i b = broadcast4(x), c = broadcast4(x + 4);
-    if (ahead >= 0) FETCH(p->w + step * ahead, 4 * WIDE_ROWS)
+    FETCH(p->w + step * ahead, 4 * WIDE_ROWS)
     REPEAT_8(WIDE_STEP)
 }
 
-/* One step of a stream; false at its end. Inside a stream the processor sees the lines
- * coming; asking for them as well costs a few percent. */
+/* One step of a stream; false at its end. */
 static inline bool next_step(const wide *p, stream *s)
 {
-    int64_t ahead = s->at + AHEAD < s->end ? -1 : s->at + AHEAD + s->jump;
+    int64_t ahead = s->at + AHEAD + (s->at + AHEAD < s->end ? 0 : s->jump);
     if (s->at == s->end) return false;
     wide_step(p, s->at, ahead, s->dot);
     if (++s->at == s->group_end) {
         s->group_end += p->per;
         s->dot += WIDE_ROWS;
-        s->scale += p->vector;
-        if (s->at < s->end) FETCH(s->scale, 4 * WIDE_ROWS)
     }
     return true;
 }
