@@ -3,7 +3,7 @@
 
 OUT comes from `icd infer MODEL --dtype f32 -o OUT.safetensors`. PERMUTED is a folder written by `icd
 apply`; transformers loads it as it is, and its hidden states are compared after the recorded order of
-the residual axis is undone. For a Llama, hidden states, logits and perplexity are compared. Needs torch and transformers; the tests do not.
+the residual axis is undone. For a Llama or a GPT-2, hidden states, logits and perplexity are compared. Needs torch and transformers; the tests do not.
 """
 import json
 import pathlib
@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from transformers import BertModel, LlamaConfig, LlamaForCausalLM
+from transformers import BertModel, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 
 def read_config(folder):
@@ -54,15 +54,21 @@ def llama(folder):
     return model
 
 
-def run_llama(folder, ids):
+def is_decoder(folder):
+    return read_config(folder)["model_type"] in ("llama", "gpt2")
+
+
+def run_decoder(folder, ids):
     """Hidden states after the final norm, and logits."""
+    gpt2 = read_config(folder)["model_type"] == "gpt2"
+    model = GPT2LMHeadModel.from_pretrained(folder).eval() if gpt2 else llama(folder)
     with torch.no_grad():
-        out = llama(folder)(input_ids=torch.tensor(ids), output_hidden_states=True)
+        out = model(input_ids=torch.tensor(ids), output_hidden_states=True)
     return out.hidden_states[-1].numpy(), out.logits.numpy()
 
 
 def run(folder, ids):
-    run_one = run_llama if read_config(folder)["model_type"] == "llama" else run_bert
+    run_one = run_decoder if is_decoder(folder) else run_bert
     return run_one(folder, ids.astype(np.int64))
 
 
@@ -71,10 +77,17 @@ def perplexity(logits, ids):
     return float(torch.exp(-shares.gather(-1, torch.tensor(ids[:, 1:, None].astype(np.int64))).mean()))
 
 
-def compare_llama(folder, mine, hidden, logits):
-    """`icd infer` writes hidden states; the head is one matrix product more."""
+def head_of(folder):
     w = load_file(pathlib.Path(folder) / "model.safetensors")
-    head = w.get("lm_head.weight", w["model.embed_tokens.weight"]).astype(np.float32)
+    for name in ("lm_head.weight", "model.embed_tokens.weight", "transformer.wte.weight", "wte.weight"):
+        if name in w:
+            return w[name].astype(np.float32)
+    raise SystemExit(f"{folder}: no head")
+
+
+def compare_decoder(folder, mine, hidden, logits):
+    """`icd infer` writes hidden states; the head is one matrix product more."""
+    head = head_of(folder)
     mine_logits = mine["hidden"] @ head.T
     show("icd infer against transformers, hidden", hidden, mine["hidden"])
     show("icd infer against transformers, logits", logits, mine_logits)
@@ -91,9 +104,9 @@ def show(what, a, b):
 def main(outputs, model, permuted=None):
     mine = load_file(outputs)
     hidden, second = run(model, mine["ids"])
-    if read_config(model)["model_type"] == "llama":
+    if is_decoder(model):
         what = "logits"
-        compare_llama(model, mine, hidden, second)
+        compare_decoder(model, mine, hidden, second)
     else:
         what = "pooled"
         show("icd infer against transformers, hidden", hidden, mine["hidden"])

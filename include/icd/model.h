@@ -105,18 +105,23 @@ typedef struct icd_model_config {
     int64_t kv_heads, head_dim;   /**< decoder */
     int64_t state, dt_rank, conv; /**< mamba: d_state, dt_rank, d_conv */
     double norm_eps, rope_theta;
+    bool rotary, gated; /**< decoder: positions turn queries and keys, else they are a
+                             table; the MLP has a gate */
+    bool layer_norm;    /**< decoder: norms take off the mean and add a bias; linears have
+                             biases */
     bool tied;          /**< the head is the embedding */
     bool labels_tokens; /**< bert: `classifier` reads every token, not what was pooled */
-    char act[16];       /**< "gelu", "relu" or "silu" */
+    char act[16];       /**< "gelu", "gelu_tanh", "relu" or "silu" */
 } icd_model_config;
 
 /**
  * Opens a Hugging Face model folder (config.json and safetensors; BertModel, with or
  * without the "bert." prefix, also below a masked-word, question-answering or classifier
- * head), or a .safetensors block file of layer.N.ffn.{w1,b1,w2,b2}. Every tensor that the
- * architecture needs is checked for its shape. A folder that icd_model_write made stands
- * in the frames of its icd.axes.json. With a tensor of unknown use the axis `residual` is
- * not offered, and a warning says so.
+ * head; LlamaForCausalLM, GPT2LMHeadModel, MambaForCausalLM), or a .safetensors block
+ * file of layer.N.ffn.{w1,b1,w2,b2}. Every tensor that the architecture needs is checked
+ * for its shape. A folder that icd_model_write made stands in the frames of its
+ * icd.axes.json. With a tensor of unknown use the axis `residual` is not offered, and a
+ * warning says so.
  * @return ICD_OK | ICD_EIO | ICD_EDATA naming tensor, found and expected shape, or an
  * icd.axes.json that the weights were not written with | ICD_EUNSUPPORTED an architecture
  * that this version does not know | ICD_ENOMEM
@@ -136,7 +141,7 @@ void icd_model_free(icd_ctx *ctx, icd_model *model);
 icd_status icd_model_open_mapped(icd_ctx *ctx, const char *path, const char *map,
                                  icd_model **out);
 
-const char *icd_model_arch(const icd_model *model); /**< "bert", "ffn", "llama"... */
+const char *icd_model_arch(const icd_model *model); /**< "bert", "decoder", "ffn"... */
 const char *icd_model_name(const icd_model *model); /**< last part of its path */
 const char *
 icd_model_path(const icd_model *model); /**< as opened; "" once changed in memory */
@@ -148,8 +153,8 @@ bool icd_model_synthetic(const icd_model *model);
 /** Content hash of all tensors (XXH64). @cost reads every byte once */
 uint64_t icd_model_hash(const icd_model *model);
 
-/** A tensor under its checkpoint name without the "bert." prefix; NULL where there is
- * none. */
+/** A tensor under its checkpoint name without the "bert." prefix (of GPT-2: under the
+ * names and in the shapes of Llama, docs/decoder.md); NULL where there is none. */
 const icd_tensor *icd_model_tensor(const icd_model *model, const char *name);
 
 /** A tensor as f32 in the caller's memory (icd_mem_free). */

@@ -3,11 +3,28 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-static const char *const NAME[ICD_ISA_COUNT] = {"ref", "avx2", "avx512", "vnni"};
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static const char *const NAME[ICD_ISA_COUNT] = {"ref", "avx2", "avx512", "vnni", "amx"};
 
 #if defined(__x86_64__)
+/* The processor's word, and the system's: arch_prctl(ARCH_REQ_XCOMP_PERM) lends the state
+ * of the tiles to all threads of the process, and fails on kernels that do not keep it.
+ */
+static bool has_amx(void)
+{
+    enum { REQUEST = 0x1023, TILE_DATA = 18, TILE = 1 << 24, INT8 = 1 << 25 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    if ((d & TILE) == 0 || (d & INT8) == 0) return false;
+    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+}
+
 static bool has_avx512(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -25,6 +42,8 @@ bool icd_i_cpu_has(icd_isa isa)
         return has_avx512();
     case ICD_ISA_VNNI:
         return has_avx512() && __builtin_cpu_supports("avx512vnni");
+    case ICD_ISA_AMX:
+        return icd_i_cpu_has(ICD_ISA_VNNI) && has_amx();
     case ICD_ISA_COUNT:
         break;
     }

@@ -14,12 +14,15 @@ typedef enum icd_isa {
     ICD_ISA_AVX2,
     ICD_ISA_AVX512,
     ICD_ISA_VNNI,
+    ICD_ISA_AMX,
     ICD_ISA_COUNT
 } icd_isa;
 
 /**
  * True where CPU and operating system support the level. AVX2: AVX2 and FMA; AVX512: F,
- * BW, VL and DQ; VNNI: those and AVX512-VNNI.
+ * BW, VL and DQ; VNNI: those and AVX512-VNNI; AMX: those and
+ * AMX-TILE and AMX-INT8. Tiles are memory that Linux lends a process when it asks, so the
+ * question whether there is AMX asks for them.
  */
 bool icd_i_cpu_has(icd_isa isa);
 

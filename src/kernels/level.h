@@ -14,4 +14,10 @@
 ICD_KERNELS(ICD_KERNEL_PROTOTYPES)
 #undef ICD_KERNEL_PROTOTYPES
 
+/** The one kernel that AMX has of its own; it takes what stage_rows of AVX-512 makes. */
+void icd_i_tile_block_amx(const uint8_t *a, int64_t slots, int64_t tokens,
+                          const int32_t *live, const int32_t *at, int64_t count,
+                          const int8_t *w, const int32_t *comp, int32_t vector,
+                          int32_t *acc);
+
 #endif

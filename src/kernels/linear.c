@@ -102,7 +102,14 @@ static bool is_run(const int32_t *live, int64_t count)
 
 /* Where a block's weights are few enough to stay in the L1, a few tokens at a time cost
    nothing, and their outputs can leave while the next ones are computed. */
-enum { FEW_GROUPS = 64, FEW_TOKENS = 8 };
+enum { FEW_GROUPS = 64, FEW_TOKENS = 8, AMX_TOKENS = 16 };
+
+/* Tokens of one call; AMX takes them by the tile. */
+static int64_t tokens_at_once(const icd_kernels *k, int64_t groups, int64_t tokens)
+{
+    if (groups > FEW_GROUPS) return tokens;
+    return k->isa == ICD_ISA_AMX ? AMX_TOKENS : FEW_TOKENS;
+}
 
 static int64_t skip_zeros(const int32_t *live, int64_t count, const parts *p)
 {
@@ -138,7 +145,7 @@ static void run_block(const icd_kernels *k, const icd_packed_linear *l, int64_t 
     const icd_plan *plan = l->plan;
     int64_t row = block * plan->vector, rows = block_rows(plan, block);
     list c = list_block(plan, block, p);
-    int64_t step = c.count <= FEW_GROUPS ? FEW_TOKENS : tokens;
+    int64_t step = tokens_at_once(k, c.count, tokens);
     for (int64_t t = 0; t < tokens; t += step) {
         int64_t n = tokens - t < step ? tokens - t : step;
         icd_i_fetch_rows(y + t * ldy + row, ldy, n, rows);

@@ -7,21 +7,24 @@
 static const struct {
     const char *arch, *tail, *weight, *bias;
     bool heads; /* channels are those of query heads, rows those of key-value heads */
-    bool relu;  /* only where the activation is ReLU */
+    bool relu;  /* only where the activation is ReLU, or a gate has it */
 } FOLD[] = {
     {"bert", "attention.output.dense.weight", "attention.self.value.weight",
      "attention.self.value.bias", false, false},
-    {"decoder", "self_attn.q_proj.weight", "input_layernorm.weight", "", false, false},
-    {"decoder", "self_attn.k_proj.weight", "input_layernorm.weight", "", false, false},
-    {"decoder", "self_attn.v_proj.weight", "input_layernorm.weight", "", false, false},
+    {"decoder", "self_attn.q_proj.weight", "input_layernorm.weight",
+     "input_layernorm.bias", false, false},
+    {"decoder", "self_attn.k_proj.weight", "input_layernorm.weight",
+     "input_layernorm.bias", false, false},
+    {"decoder", "self_attn.v_proj.weight", "input_layernorm.weight",
+     "input_layernorm.bias", false, false},
     {"decoder", "self_attn.o_proj.weight", "self_attn.v_proj.weight",
      "self_attn.v_proj.bias", true, false},
-    {"decoder", "mlp.gate_proj.weight", "post_attention_layernorm.weight", "", false,
-     false},
-    {"decoder", "mlp.up_proj.weight", "post_attention_layernorm.weight", "", false,
-     false},
+    {"decoder", "mlp.gate_proj.weight", "post_attention_layernorm.weight",
+     "post_attention_layernorm.bias", false, false},
+    {"decoder", "mlp.up_proj.weight", "post_attention_layernorm.weight",
+     "post_attention_layernorm.bias", false, false},
     {"decoder", "mlp.down_proj.weight", "mlp.up_proj.weight", "mlp.up_proj.bias", false,
-     false},
+     true},
     {"mamba", "mixer.in_proj.weight", "norm.weight", "", false, false},
     {"ffn", "ffn.w2", "ffn.w1", "ffn.b1", false, true},
 };
@@ -46,7 +49,8 @@ bool icd_i_model_fold(const icd_model *model, const char *matrix, icd_fold *out)
     *out = (icd_fold){.share = 1};
     for (size_t i = 0; i < sizeof FOLD / sizeof *FOLD; i++) {
         if (strcmp(FOLD[i].arch, icd_model_arch(model)) ||
-            !ends_with(matrix, FOLD[i].tail) || (FOLD[i].relu && strcmp(c->act, "relu")))
+            !ends_with(matrix, FOLD[i].tail) ||
+            (FOLD[i].relu && !c->gated && strcmp(c->act, "relu")))
             continue;
         put_name(model, matrix, FOLD[i].tail, FOLD[i].weight, out->weight);
         put_name(model, matrix, FOLD[i].tail, FOLD[i].bias, out->bias);

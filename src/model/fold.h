@@ -13,7 +13,7 @@ enum { ICD_FOLD_NAME = 256 };
 /** The tensors whose rows (or entries) produce the channels of an input. */
 typedef struct icd_fold {
     char weight[ICD_FOLD_NAME]; /**< a norm's gain, or a matrix whose rows are meant */
-    char bias[ICD_FOLD_NAME];   /**< ""; or its bias */
+    char bias[ICD_FOLD_NAME];   /**< ""; or the norm's or the matrix' bias */
     int64_t share; /**< neighbouring heads that read one row: 1, or query heads of a
                       key-value head */
     int64_t width; /**< channels of a head; 0: channel c is row c */

@@ -56,13 +56,16 @@ static icd_status name_slot(icd_ctx *ctx, icd_model *model, icd_slot *slot)
 }
 
 /* "bert.x" and "x" in one file would be one tensor under two names. */
-static icd_status check_names(icd_ctx *ctx, const icd_model *model)
+icd_status icd_i_model_sort(icd_ctx *ctx, icd_model *model)
 {
+    if (model->slots)
+        qsort(model->slot, (size_t)model->slots, sizeof *model->slot, by_name);
     for (int64_t i = 1; i < model->slots; ++i)
         if (by_name(&model->slot[i - 1], &model->slot[i]) == 0)
             return icd_i_fail(ctx, ICD_EDATA, model->path, NULL,
                               "found tensor '%.200s' twice: with and without the prefix "
-                              "'bert.', or as gamma/beta and weight/bias",
+                              "'bert.' or 'transformer.', as gamma/beta and weight/bias, "
+                              "or whole and in parts",
                               model->slot[i].tensor.name);
     return ICD_OK;
 }
@@ -101,9 +104,7 @@ static icd_status fill_slots(icd_ctx *ctx, icd_model *model)
         ICD_TRY(add_slot(ctx, model, &t));
         model->packed[i].packed.tensor = model->slot[model->slots - 1].tensor.name;
     }
-    if (model->slots)
-        qsort(model->slot, (size_t)model->slots, sizeof *model->slot, by_name);
-    status = check_names(ctx, model);
+    status = icd_i_model_sort(ctx, model);
 done:
     return status;
 }
@@ -134,6 +135,7 @@ static const struct {
     icd_arch_open_fn *open;
 } ARCH[] = {
     {"bert", icd_i_bert_open},
+    {"gpt2", icd_i_gpt2_open},
     {"llama", icd_i_llama_open},
     {"mamba", icd_i_mamba_open},
 };

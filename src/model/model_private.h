@@ -9,11 +9,23 @@
 #include "base/mem.h"
 #include <icd/model.h>
 
+/**
+ * How the checkpoint holds a tensor that it has in another way: as part `part` of the
+ * `parts` that lie side by side in a tensor [in x out], where ours is [out / parts x in]
+ * (of one dimension: as these elements of it).
+ */
+typedef struct icd_home {
+    const char *tensor; /**< as the checkpoint spells it, one text for all parts; NULL:
+                             the slot is a tensor of the checkpoint as it is */
+    int64_t part, parts;
+} icd_home;
+
 /** A tensor of a model, and what this model owns of it. */
 typedef struct icd_slot {
     icd_tensor tensor;     /**< name: without the "bert." prefix */
     const char *file_name; /**< as the checkpoint spells it */
-    void *owned;           /**< tensor.data where this model changed it; NULL: a view */
+    icd_home home;
+    void *owned; /**< tensor.data where this model changed it; NULL: a view */
 } icd_slot;
 
 /** An axis and where it stands. */
@@ -44,6 +56,9 @@ struct icd_model {
     struct icd_packed_slot *packed; /**< by tensor name; of an opened model */
     int64_t packs;
 };
+
+/** Sorts the slots by name. @return ICD_OK | ICD_EDATA two have the same */
+icd_status icd_i_model_sort(icd_ctx *ctx, icd_model *model);
 
 icd_slot *icd_i_model_slot(const icd_model *model, const char *name);
 
@@ -133,7 +148,7 @@ icd_status icd_i_model_take_axis(icd_ctx *ctx, icd_model *model, const char *nam
  * axes of one architecture; one row of the table in model.c. */
 typedef icd_status icd_arch_open_fn(icd_ctx *ctx, icd_model *model, const char *place,
                                     const json_t *root);
-icd_arch_open_fn icd_i_bert_open, icd_i_llama_open, icd_i_mamba_open;
+icd_arch_open_fn icd_i_bert_open, icd_i_gpt2_open, icd_i_llama_open, icd_i_mamba_open;
 
 /** The same for a block file: sizes come from the tensors. */
 icd_status icd_i_ffn_open(icd_ctx *ctx, icd_model *model);

@@ -2,6 +2,7 @@
 #include "model/packed.h"
 
 #include "base/json.h"
+#include "model/fused.h"
 
 #include <string.h>
 
@@ -188,26 +189,19 @@ done:
     return status;
 }
 
-static const icd_packed *find(const icd_packed *packed, int64_t count, const char *name)
+/* The tensors that stay whole, with room for the parts of the others. */
+static icd_status list_whole(icd_ctx *ctx, const icd_model *model,
+                             const icd_packed *packed, int64_t count, icd_stored *out)
 {
+    bool *without = NULL;
+    *out = (icd_stored){0};
+    icd_status status = ICD_ALLOC(ctx, model->slots, &without);
+    if (status != ICD_OK) return status;
     for (int64_t i = 0; i < count; i++)
-        if (!strcmp(packed[i].tensor, name)) return &packed[i];
-    return NULL;
-}
-
-/* The tensors of the file: those that stay whole, and the parts of the others. */
-static int64_t list_tensors(const icd_model *model, const icd_packed *packed,
-                            const pieces *part, int64_t count, icd_tensor *out)
-{
-    int64_t n = 0;
-    for (int64_t i = 0; i < model->slots; i++) {
-        if (find(packed, count, model->slot[i].tensor.name)) continue;
-        out[n] = model->slot[i].tensor;
-        out[n++].name = model->slot[i].file_name;
-    }
-    for (int64_t i = 0; i < count; i++)
-        for (int k = 0; k < part[i].count; k++) out[n++] = part[i].tensor[k];
-    return n;
+        without[icd_i_model_slot(model, packed[i].tensor) - model->slot] = true;
+    status = icd_i_stored_new(ctx, model, without, PARTS * count, out);
+    icd_i_free(ctx, without);
+    return status;
 }
 
 icd_status icd_model_write_packed(icd_ctx *ctx, const icd_model *model,
@@ -216,21 +210,23 @@ icd_status icd_model_write_packed(icd_ctx *ctx, const icd_model *model,
 {
     icd_status status = ICD_OK;
     pieces *part = NULL;
-    icd_tensor *tensor = NULL;
+    icd_stored stored = {0};
     char *text = NULL;
     json_t *list = json_object();
     ICD_TRY(ICD_ALLOC(ctx, count, &part));
-    ICD_TRY(ICD_ALLOC(ctx, model->slots + PARTS * count, &tensor));
     for (int64_t i = 0; i < count; i++)
         ICD_TRY(pack(ctx, model, &packed[i], &part[i], list));
     ICD_TRY(icd_i_json_print(ctx, list, true, &text));
-    int64_t n = list_tensors(model, packed, part, count, tensor);
-    status =
-        icd_i_model_write_as(ctx, model, tensor, n, ICD_PACKED_KEY, text, source, dir);
+    ICD_TRY(list_whole(ctx, model, packed, count, &stored));
+    for (int64_t i = 0; i < count; i++)
+        for (int k = 0; k < part[i].count; k++)
+            stored.tensor[stored.count++] = part[i].tensor[k];
+    status = icd_i_model_write_as(ctx, model, stored.tensor, stored.count, ICD_PACKED_KEY,
+                                  text, source, dir);
 done:
     for (int64_t i = 0; part && i < count; i++) release(ctx, &part[i]);
     icd_i_free(ctx, part);
-    icd_i_free(ctx, tensor);
+    icd_i_stored_release(ctx, &stored);
     icd_i_free(ctx, text);
     json_decref(list);
     return status;

@@ -30,12 +30,14 @@ typedef enum icd_synth_kind {
     ICD_SYNTH_KINDS
 } icd_synth_kind;
 
-/** One tensor: `rows` x `cols`, where cols is the product of all sides but the first. */
+/** One tensor: `rows` x `cols`, where cols is the product of all sides but the first, and
+ * the first where a matrix lies turned, [in x out]. */
 typedef struct icd_synth_tensor {
     char name[96];
     icd_synth_kind kind;
     int32_t dims;
     int64_t shape[3], rows, cols;
+    bool turned;
 } icd_synth_tensor;
 
 /** All tensors of a shape, layer after layer (icd_i_free). */

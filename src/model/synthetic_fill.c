@@ -95,7 +95,7 @@ static void fill_rows(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     icd_i_rng_init(&rng, job->key, STREAM_CHUNK + (uint64_t)chunk);
     for (int64_t r = chunk * CHUNK; r < end; r++)
         for (int64_t c = 0; c < t->cols; c++)
-            job->out[r * t->cols + c] =
+            job->out[t->turned ? c * t->rows + r : r * t->cols + c] =
                 (float)value_of(t, job->scale, &rng, c) * job->row[r] * job->col[c];
 }
 

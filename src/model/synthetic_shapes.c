@@ -29,6 +29,15 @@
             .positions = POSITIONS, .norm_eps = 1e-5, .rope_theta = THETA                \
         }                                                                                \
     }
+#define GPT2(NAME, LAYERS, HIDDEN, HEADS, VOCAB, POSITIONS)                              \
+    {                                                                                    \
+        NAME, "gpt2",                                                                    \
+        {                                                                                \
+            .layers = LAYERS, .hidden = HIDDEN, .inner = 4 * (HIDDEN), .heads = HEADS,   \
+            .kv_heads = HEADS, .head_dim = (HIDDEN) / (HEADS), .vocab = VOCAB,           \
+            .positions = POSITIONS, .norm_eps = 1e-5                                     \
+        }                                                                                \
+    }
 
 static const icd_synthetic_shape SHAPE[] = {
     BERT("bert-base", 12, 768, 12, 30522),
@@ -44,6 +53,11 @@ static const icd_synthetic_shape SHAPE[] = {
     LLAMA("smollm2-135m", 30, 576, 1536, 9, 3, 49152, 8192, 100000),
     LLAMA("smollm2-360m", 32, 960, 2560, 15, 5, 49152, 8192, 100000),
     LLAMA("smollm2-1.7b", 24, 2048, 8192, 32, 32, 49152, 8192, 130000),
+    GPT2("gpt2", 12, 768, 12, 50257, 1024),
+    GPT2("gpt2-medium", 24, 1024, 16, 50257, 1024),
+    GPT2("gpt2-large", 36, 1280, 20, 50257, 1024),
+    GPT2("gpt2-xl", 48, 1600, 25, 50257, 1024),
+    GPT2("gpt2-tiny", 2, 128, 4, 256, 1024),
     LLAMA("llama-tiny", 2, 128, 384, 4, 2, 256, 2048, 10000),
 };
 
@@ -55,7 +69,7 @@ const icd_synthetic_shape *icd_synthetic_shapes(int64_t *count)
 
 /* A tensor and its sides: h hidden, i inner, v vocabulary, p positions, t token types,
  * q query heads, k KV heads, 2 twice the inner, c taps, 1 one, r rank, s state, x what
- * x_proj gives. */
+ * x_proj gives, 3 three times the hidden. A '~' before them: it lies turned. */
 typedef struct part {
     const char *name, *side;
     icd_synth_kind kind;
@@ -106,6 +120,26 @@ static const part LLAMA_LAYER[] = {
     {"mlp.down_proj.weight", "hi", ICD_SYNTH_DOWN},
     {NULL, NULL, 0}};
 
+static const part GPT2_TOP[] = {{"transformer.wte.weight", "vh", ICD_SYNTH_EMBEDDING},
+                                {"transformer.wpe.weight", "ph", ICD_SYNTH_EMBEDDING},
+                                {"transformer.ln_f.weight", "h", ICD_SYNTH_GAIN},
+                                {"transformer.ln_f.bias", "h", ICD_SYNTH_BIAS},
+                                {NULL, NULL, 0}};
+
+static const part GPT2_LAYER[] = {{"ln_1.weight", "h", ICD_SYNTH_GAIN},
+                                  {"ln_1.bias", "h", ICD_SYNTH_BIAS},
+                                  {"attn.c_attn.weight", "~h3", ICD_SYNTH_QKV},
+                                  {"attn.c_attn.bias", "3", ICD_SYNTH_BIAS},
+                                  {"attn.c_proj.weight", "~hh", ICD_SYNTH_ATTENTION_OUT},
+                                  {"attn.c_proj.bias", "h", ICD_SYNTH_BIAS},
+                                  {"ln_2.weight", "h", ICD_SYNTH_GAIN},
+                                  {"ln_2.bias", "h", ICD_SYNTH_BIAS},
+                                  {"mlp.c_fc.weight", "~hi", ICD_SYNTH_UP},
+                                  {"mlp.c_fc.bias", "i", ICD_SYNTH_BIAS},
+                                  {"mlp.c_proj.weight", "~ih", ICD_SYNTH_DOWN},
+                                  {"mlp.c_proj.bias", "h", ICD_SYNTH_BIAS},
+                                  {NULL, NULL, 0}};
+
 static const part MAMBA_TOP[] = {
     {"backbone.embeddings.weight", "vh", ICD_SYNTH_EMBEDDING},
     {"backbone.norm_f.weight", "h", ICD_SYNTH_GAIN},
@@ -127,6 +161,7 @@ static const struct {
     const char *type, *prefix;
     const part *top, *layer;
 } ARCH[] = {{"bert", "encoder.layer", BERT_TOP, BERT_LAYER},
+            {"gpt2", "transformer.h", GPT2_TOP, GPT2_LAYER},
             {"llama", "model.layers", LLAMA_TOP, LLAMA_LAYER},
             {"mamba", "backbone.layers", MAMBA_TOP, MAMBA_LAYER}};
 
@@ -149,6 +184,8 @@ static int64_t side_of(const icd_model_config *c, char letter)
         return c->kv_heads * c->head_dim;
     case '2':
         return 2 * c->inner;
+    case '3':
+        return 3 * c->hidden;
     case 'c':
         return c->conv;
     case 'r':
@@ -164,12 +201,14 @@ static int64_t side_of(const icd_model_config *c, char letter)
 
 static icd_synth_tensor tensor_of(const icd_model_config *c, const part *p)
 {
-    icd_synth_tensor t = {.kind = p->kind, .cols = 1};
-    for (; p->side[t.dims]; t.dims++) {
-        t.shape[t.dims] = side_of(c, p->side[t.dims]);
+    icd_synth_tensor t = {.kind = p->kind, .cols = 1, .turned = p->side[0] == '~'};
+    const char *side = p->side + t.turned;
+    for (; side[t.dims]; t.dims++) {
+        t.shape[t.dims] = side_of(c, side[t.dims]);
         if (t.dims) t.cols *= t.shape[t.dims];
     }
-    t.rows = t.shape[0];
+    t.rows = t.turned ? t.cols : t.shape[0];
+    if (t.turned) t.cols = t.shape[0];
     return t;
 }
 
@@ -220,6 +259,17 @@ static json_t *bert_config(const icd_model_config *c)
         (json_int_t)c->types, "layer_norm_eps", c->norm_eps, "hidden_act", "gelu");
 }
 
+static json_t *gpt2_config(const icd_model_config *c)
+{
+    return json_pack("{s:[s],s:s,s:I,s:I,s:I,s:n,s:I,s:I,s:f,s:s,s:b}", "architectures",
+                     "GPT2LMHeadModel", "model_type", "gpt2", "n_layer",
+                     (json_int_t)c->layers, "n_embd", (json_int_t)c->hidden, "n_head",
+                     (json_int_t)c->heads, "n_inner", "vocab_size", (json_int_t)c->vocab,
+                     "n_positions", (json_int_t)c->positions, "layer_norm_epsilon",
+                     c->norm_eps, "activation_function", "gelu_new",
+                     "tie_word_embeddings", 1);
+}
+
 static json_t *llama_config(const icd_model_config *c)
 {
     return json_pack("{s:[s],s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:b}",
@@ -249,8 +299,8 @@ static json_t *mamba_config(const icd_model_config *c)
 icd_status icd_i_synth_config(icd_ctx *ctx, const icd_synthetic_shape *shape,
                               json_t **out)
 {
-    static json_t *(*const MAKE[])(const icd_model_config *) = {bert_config, llama_config,
-                                                                mamba_config};
+    static json_t *(*const MAKE[])(const icd_model_config *) = {
+        bert_config, gpt2_config, llama_config, mamba_config};
     *out = MAKE[arch_of(shape)](&shape->config);
     if (*out) return ICD_OK;
     return icd_i_fail(ctx, ICD_ENOMEM, "config.json", NULL, "memory is short");

@@ -1,4 +1,4 @@
-#include "model/model_private.h"
+#include "model/fused.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -125,15 +125,11 @@ icd_status icd_model_write(icd_ctx *ctx, const icd_model *model, const char *sou
                            const char *dir)
 {
     icd_status status;
-    icd_tensor *tensor = NULL;
-    ICD_TRY(ICD_ALLOC(ctx, model->slots, &tensor));
-    for (int64_t i = 0; i < model->slots; ++i) {
-        tensor[i] = model->slot[i].tensor;
-        tensor[i].name = model->slot[i].file_name;
-    }
-    status =
-        icd_i_model_write_as(ctx, model, tensor, model->slots, NULL, NULL, source, dir);
+    icd_stored stored;
+    ICD_TRY(icd_i_stored_new(ctx, model, NULL, 0, &stored));
+    status = icd_i_model_write_as(ctx, model, stored.tensor, stored.count, NULL, NULL,
+                                  source, dir);
 done:
-    icd_i_free(ctx, tensor);
+    icd_i_stored_release(ctx, &stored);
     return status;
 }

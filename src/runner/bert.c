@@ -25,11 +25,8 @@ typedef struct bert {
     const float *word, *position, *type;
     norm embedding;
     layer *layer;
-    const float *pooler_w, *pooler_b; /* NULL: no pooler */
-    icd_bert_head head;
-    int64_t sequences;    /* of the last step */
-    const int32_t *order; /* residual: today's slot -> checkpoint; NULL: identity */
-    float *x, *qkv, *context, *inner, *y, *hidden, *pooled;
+    icd_bert_end end;
+    float *x, *qkv, *context, *inner, *y;
     float *scores; /* workers x seq x seq */
 } bert;
 
@@ -91,8 +88,6 @@ static icd_status load_layer(icd_ctx *ctx, icd_runner *r, int64_t n, layer *out)
 static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, bert *b)
 {
     icd_status status = ICD_OK;
-    const icd_perm *order = icd_model_order(r->model, "residual");
-    b->order = order ? order->old_of_new : NULL;
     ICD_TRY(icd_i_runner_tensor(ctx, r, "embeddings.word_embeddings.weight", &b->word));
     ICD_TRY(icd_i_runner_tensor(ctx, r, "embeddings.position_embeddings.weight",
                                 &b->position));
@@ -102,10 +97,7 @@ static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, bert *b)
     ICD_TRY(ICD_ALLOC(ctx, b->config->layers, &b->layer));
     for (int64_t n = 0; n < b->config->layers; n++)
         ICD_TRY(load_layer(ctx, r, n, &b->layer[n]));
-    ICD_TRY(icd_i_bert_head_load(ctx, r, &b->head));
-    if (!icd_model_tensor(r->model, "pooler.dense.weight")) return ICD_OK;
-    ICD_TRY(icd_i_runner_tensor(ctx, r, "pooler.dense.weight", &b->pooler_w));
-    ICD_TRY(icd_i_runner_tensor(ctx, r, "pooler.dense.bias", &b->pooler_b));
+    ICD_TRY(icd_i_bert_end_load(ctx, r, &b->end));
 done:
     return status;
 }
@@ -120,26 +112,15 @@ static icd_status allocate(icd_ctx *ctx, icd_runner *r, bert *b)
     ICD_TRY(ICD_ALLOC(ctx, tokens * hidden, &b->context));
     ICD_TRY(ICD_ALLOC(ctx, tokens * b->config->inner, &b->inner));
     ICD_TRY(ICD_ALLOC(ctx, tokens * hidden, &b->y));
-    ICD_TRY(ICD_ALLOC(ctx, tokens * hidden, &b->hidden));
-    ICD_TRY(ICD_ALLOC(ctx, r->capacity.batch * hidden, &b->pooled));
     ICD_TRY(ICD_ALLOC(ctx, r->workers * seq * seq, &b->scores));
 done:
     return status;
 }
 
-static icd_status check_positions(icd_ctx *ctx, const icd_runner *r, int64_t seq)
-{
-    int64_t positions = icd_model_get_config(r->model)->positions;
-    if (seq <= positions) return ICD_OK;
-    return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
-                      "found %lld tokens a sequence, the model has %lld positions",
-                      (long long)seq, (long long)positions);
-}
-
 static icd_status bert_start(icd_ctx *ctx, icd_runner *r)
 {
     bert *b = NULL;
-    icd_status status = check_positions(ctx, r, r->capacity.seq);
+    icd_status status = icd_i_check_positions(ctx, r);
     if (status == ICD_OK) status = ICD_ALLOC(ctx, 1, &b);
     if (status != ICD_OK) return status;
     r->state = b;
@@ -151,11 +132,10 @@ static icd_status bert_start(icd_ctx *ctx, icd_runner *r)
 static void bert_stop(icd_ctx *ctx, icd_runner *r)
 {
     bert *b = r->state;
-    float *const buffer[] = {b->x, b->qkv,    b->context, b->inner,
-                             b->y, b->hidden, b->pooled,  b->scores};
+    float *const buffer[] = {b->x, b->qkv, b->context, b->inner, b->y, b->scores};
     for (size_t i = 0; i < sizeof buffer / sizeof buffer[0]; i++)
         icd_i_free(ctx, buffer[i]);
-    icd_i_bert_head_release(ctx, &b->head);
+    icd_i_bert_end_release(ctx, &b->end);
     icd_i_free(ctx, b->layer);
     icd_i_free(ctx, b);
 }
@@ -257,34 +237,12 @@ done:
     return status;
 }
 
-/* Undoes the order of the residual axis, so that outputs compare across layouts. */
-static void write_hidden(const bert *b, int64_t tokens)
-{
-    int64_t h = b->config->hidden;
-    for (int64_t t = 0; t < tokens; t++)
-        for (int64_t i = 0; i < h; i++)
-            b->hidden[t * h + (b->order ? b->order[i] : i)] = b->x[t * h + i];
-}
-
-static void pool(const icd_runner *r, const bert *b, const icd_batch *batch)
-{
-    int64_t h = b->config->hidden;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)batch->batch, (int)h,
-                (int)h, 1, b->x, (int)(batch->seq * h), b->pooler_w, (int)h, 0, b->pooled,
-                (int)h);
-    for (int64_t s = 0; s < batch->batch; s++) {
-        r->k->add_bias(b->pooled + s * h, b->pooler_b, h);
-        r->k->tanh_row(b->pooled + s * h, h);
-    }
-}
-
 static icd_status bert_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
                             icd_output *out)
 {
     bert *b = r->state;
     const icd_model_config *c = b->config;
     int64_t tokens = batch->batch * batch->seq;
-    b->sequences = batch->batch;
     icd_row_pass first = norm_pass(b, b->x, NULL, &b->embedding, tokens);
     embed(b, batch);
     icd_status status = icd_i_rows(ctx, r, &first, c->layers ? r->linear : NULL);
@@ -294,30 +252,20 @@ static icd_status bert_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
         status = run_layer(ctx, r, batch, n, next);
     }
     if (status != ICD_OK) return status;
-    write_hidden(b, tokens);
-    if (b->pooler_w) pool(r, b, batch);
-    *out = (icd_output){b->hidden, tokens, c->hidden, b->pooler_w ? b->pooled : NULL,
-                        batch->batch};
+    icd_i_bert_end_write(r, &b->end, b->x, batch, out);
     return ICD_OK;
 }
 
 static int64_t bert_outputs(const icd_runner *r)
 {
-    return ((const bert *)r->state)->head.outputs;
+    return ((const bert *)r->state)->end.head.outputs;
 }
 
 static icd_status bert_logits(icd_ctx *ctx, icd_runner *r, int64_t first, int64_t count,
                               float *out)
 {
     const bert *b = r->state;
-    const float *x = b->head.of_sequences ? b->pooled : b->x;
-    if (b->head.of_sequences && first + count > b->sequences)
-        return icd_i_fail(ctx, ICD_EINVAL, "runner", NULL,
-                          "found sequences %lld to %lld, the last step had %lld",
-                          (long long)first, (long long)(first + count - 1),
-                          (long long)b->sequences);
-    icd_i_bert_head_run(r, &b->head, x + first * b->config->hidden, count, out);
-    return ICD_OK;
+    return icd_i_bert_end_logits(ctx, r, &b->end, first, count, out);
 }
 
 const icd_engine icd_i_engine_bert = {.arch = "bert",

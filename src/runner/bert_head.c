@@ -96,3 +96,64 @@ void icd_i_bert_head_run(const icd_runner *r, const icd_bert_head *h, const floa
                 out + i * h->outputs);
     }
 }
+
+icd_status icd_i_bert_end_load(icd_ctx *ctx, icd_runner *r, icd_bert_end *end)
+{
+    icd_status status = ICD_OK;
+    int64_t batch = r->capacity.batch, h = icd_model_get_config(r->model)->hidden;
+    end->order = icd_i_residual_order(r);
+    ICD_TRY(icd_i_bert_head_load(ctx, r, &end->head));
+    ICD_TRY(ICD_ALLOC(ctx, batch * r->capacity.seq * h, &end->hidden));
+    if (!icd_model_tensor(r->model, "pooler.dense.weight")) return ICD_OK;
+    ICD_TRY(icd_i_runner_tensor(ctx, r, "pooler.dense.weight", &end->pooler_w));
+    ICD_TRY(icd_i_runner_tensor(ctx, r, "pooler.dense.bias", &end->pooler_b));
+    ICD_TRY(ICD_ALLOC(ctx, batch * h, &end->pooled));
+done:
+    return status;
+}
+
+void icd_i_bert_end_release(icd_ctx *ctx, icd_bert_end *end)
+{
+    icd_i_bert_head_release(ctx, &end->head);
+    icd_i_free(ctx, end->hidden);
+    icd_i_free(ctx, end->pooled);
+}
+
+/* tanh(W x + b) of the first token of every sequence. */
+static void pool(const icd_runner *r, const icd_bert_end *e, const icd_batch *batch)
+{
+    int64_t h = icd_model_get_config(r->model)->hidden;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)batch->batch, (int)h,
+                (int)h, 1, e->rows, (int)(batch->seq * h), e->pooler_w, (int)h, 0,
+                e->pooled, (int)h);
+    for (int64_t s = 0; s < batch->batch; s++) {
+        r->k->add_bias(e->pooled + s * h, e->pooler_b, h);
+        r->k->tanh_row(e->pooled + s * h, h);
+    }
+}
+
+void icd_i_bert_end_write(const icd_runner *r, icd_bert_end *e, const float *rows,
+                          const icd_batch *batch, icd_output *out)
+{
+    int64_t h = icd_model_get_config(r->model)->hidden,
+            tokens = batch->batch * batch->seq;
+    e->rows = rows;
+    e->sequences = batch->batch;
+    icd_i_undo_order(e->order, rows, tokens, h, e->hidden);
+    if (e->pooler_w) pool(r, e, batch);
+    *out = (icd_output){e->hidden, tokens, h, e->pooled, batch->batch};
+}
+
+icd_status icd_i_bert_end_logits(icd_ctx *ctx, const icd_runner *r, const icd_bert_end *e,
+                                 int64_t first, int64_t count, float *out)
+{
+    const float *x = e->head.of_sequences ? e->pooled : e->rows;
+    if (e->head.of_sequences && first + count > e->sequences)
+        return icd_i_fail(ctx, ICD_EINVAL, "runner", NULL,
+                          "found sequences %lld to %lld, the last step had %lld",
+                          (long long)first, (long long)(first + count - 1),
+                          (long long)e->sequences);
+    icd_i_bert_head_run(r, &e->head, x + first * icd_model_get_config(r->model)->hidden,
+                        count, out);
+    return ICD_OK;
+}

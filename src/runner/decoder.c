@@ -1,20 +1,19 @@
-/* Decoder: pre-norm layers of grouped-query attention and a gated MLP. Shapes: x [tokens
- * x hidden], one row a token. */
+/* Decoder: pre-norm layers of attention and an MLP, gated (Llama) or not (GPT-2). Shapes:
+ * x [tokens x hidden], one row a token. */
 #include "runner/decoder.h"
 #include "runner/generate.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PER_LAYER = ICD_DECODER_LINEARS, Q = 0, K, V, OUT, GATE, UP, DOWN };
+enum { PARTS = ICD_DECODER_LINEARS, Q = 0, K, V, OUT, GATE, UP, DOWN };
 
 /* What a linear of a layer is called, here and in the checkpoint, and the axes of its
  * rows and columns: r residual, i inner, q and k the query and KV heads. */
 static const struct {
     const char *name, *group, *tensor;
     char rows, cols;
-} LINEAR[PER_LAYER] = {
+} LINEAR[PARTS] = {
     {"attn.q", "attn.qkv", "self_attn.q_proj", 'q', 'r'},
     {"attn.k", "attn.qkv", "self_attn.k_proj", 'k', 'r'},
     {"attn.v", "attn.qkv", "self_attn.v_proj", 'k', 'r'},
@@ -23,6 +22,23 @@ static const struct {
     {"mlp.up", "mlp.up", "mlp.up_proj", 'i', 'r'},
     {"mlp.down", "mlp.down", "mlp.down_proj", 'r', 'i'},
 };
+
+static int64_t per_layer(const icd_model_config *c)
+{
+    return c->gated ? PARTS : PARTS - 1;
+}
+
+/* Where a part stands among the linears of a layer: without a gate the later ones move
+ * up, so that GATE is the first that reads the MLP's input in any case. */
+static int place_of(const icd_model_config *c, int part)
+{
+    return part > GATE && !c->gated ? part - 1 : part;
+}
+
+static int part_at(const icd_model_config *c, int place)
+{
+    return place >= GATE && !c->gated ? place + 1 : place;
+}
 
 static int64_t size_of(const icd_model_config *c, char side)
 {
@@ -44,9 +60,10 @@ static const char *axis_of(char **text, int64_t n, char side)
     return side == 'i' ? icd_i_linear_text(text, "layer.%d.%s", n, "ffn.inner") : "";
 }
 
-static void fill_linear(const icd_model_config *c, int64_t n, int which, char **text,
+static void fill_linear(const icd_model_config *c, int64_t n, int place, char **text,
                         icd_linear *l)
 {
+    int which = part_at(c, place);
     l->name = icd_i_linear_text(text, "layer.%d.%s", n, LINEAR[which].name);
     l->group = icd_i_linear_text(text, "layer.%d.%s", n, LINEAR[which].group);
     l->tensor =
@@ -60,53 +77,46 @@ static void fill_linear(const icd_model_config *c, int64_t n, int which, char **
 static icd_status decoder_linears(icd_ctx *ctx, const icd_model *model, icd_linear **list,
                                   int64_t *count)
 {
-    return icd_i_linear_list(ctx, model, PER_LAYER, fill_linear, list, count);
+    int64_t linears = per_layer(icd_model_get_config(model));
+    return icd_i_linear_list(ctx, model, linears, fill_linear, list, count);
+}
+
+static icd_status load_norm(icd_ctx *ctx, icd_runner *r, const char *norm,
+                            icd_decoder_norm *out)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s.weight", norm);
+    icd_status status = icd_i_runner_tensor(ctx, r, name, &out->gain);
+    if (status != ICD_OK || !icd_model_get_config(r->model)->layer_norm) return status;
+    snprintf(name, sizeof name, "%s.bias", norm);
+    return icd_i_runner_tensor(ctx, r, name, &out->bias);
 }
 
 static icd_status load_layer(icd_ctx *ctx, icd_runner *r, int64_t n,
                              icd_decoder_layer *out)
 {
     char name[96];
-    snprintf(name, sizeof name, "model.layers.%d.input_layernorm.weight", (int)n);
-    icd_status status = icd_i_runner_tensor(ctx, r, name, &out->attention);
-    snprintf(name, sizeof name, "model.layers.%d.post_attention_layernorm.weight",
-             (int)n);
-    return status == ICD_OK ? icd_i_runner_tensor(ctx, r, name, &out->mlp) : status;
+    snprintf(name, sizeof name, "model.layers.%d.input_layernorm", (int)n);
+    icd_status status = load_norm(ctx, r, name, &out->attention);
+    snprintf(name, sizeof name, "model.layers.%d.post_attention_layernorm", (int)n);
+    return status == ICD_OK ? load_norm(ctx, r, name, &out->mlp) : status;
 }
 
 static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, icd_decoder *d)
 {
     icd_status status = ICD_OK;
-    const icd_perm *order = icd_model_order(r->model, "residual");
-    d->order = order ? order->old_of_new : NULL;
+    d->order = icd_i_residual_order(r);
     ICD_TRY(icd_i_runner_tensor(ctx, r, "model.embed_tokens.weight", &d->embedding));
-    ICD_TRY(icd_i_runner_tensor(ctx, r, "model.norm.weight", &d->norm));
+    if (!d->config->rotary)
+        ICD_TRY(
+            icd_i_runner_tensor(ctx, r, "model.embed_positions.weight", &d->positions));
+    ICD_TRY(load_norm(ctx, r, "model.norm", &d->norm));
     d->head = d->embedding;
     if (!d->config->tied)
         ICD_TRY(icd_i_runner_tensor(ctx, r, "lm_head.weight", &d->head));
     ICD_TRY(ICD_ALLOC(ctx, d->config->layers, &d->layer));
     for (int64_t n = 0; n < d->config->layers; n++)
         ICD_TRY(load_layer(ctx, r, n, &d->layer[n]));
-done:
-    return status;
-}
-
-/* Angles in f32, as PyTorch has them: at far positions their rounding shows. */
-static icd_status make_angles(icd_ctx *ctx, icd_decoder *d, int64_t positions)
-{
-    icd_status status = ICD_OK;
-    int64_t half = d->config->head_dim / 2;
-    ICD_TRY(ICD_ALLOC(ctx, positions * half, &d->cosine));
-    ICD_TRY(ICD_ALLOC(ctx, positions * half, &d->sine));
-    for (int64_t i = 0; i < half; i++) {
-        double power = (double)((float)(2 * i) / (float)(2 * half));
-        float frequency = 1 / (float)pow(d->config->rope_theta, power);
-        for (int64_t p = 0; p < positions; p++) {
-            float angle = (float)p * frequency;
-            d->cosine[p * half + i] = (float)cos((double)angle);
-            d->sine[p * half + i] = (float)sin((double)angle);
-        }
-    }
 done:
     return status;
 }
@@ -138,7 +148,7 @@ static icd_status allocate(icd_ctx *ctx, icd_runner *r, icd_decoder *d)
     ICD_TRY(ICD_ALLOC(ctx, tokens * size_of(c, 'k'), &d->k));
     ICD_TRY(ICD_ALLOC(ctx, tokens * size_of(c, 'k'), &d->v));
     ICD_TRY(ICD_ALLOC(ctx, tokens * size_of(c, 'q'), &d->context));
-    ICD_TRY(ICD_ALLOC(ctx, tokens * c->inner, &d->gate));
+    if (c->gated) ICD_TRY(ICD_ALLOC(ctx, tokens * c->inner, &d->gate));
     ICD_TRY(ICD_ALLOC(ctx, tokens * c->inner, &d->up));
     ICD_TRY(ICD_ALLOC(ctx, tokens * c->hidden, &d->hidden));
     ICD_TRY(ICD_ALLOC(ctx, icd_i_decoder_scores(r), &d->scores));
@@ -150,25 +160,18 @@ done:
     return status;
 }
 
-static icd_status check_positions(icd_ctx *ctx, const icd_runner *r)
-{
-    int64_t positions = icd_model_get_config(r->model)->positions;
-    if (r->capacity.seq <= positions) return ICD_OK;
-    return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
-                      "found %lld tokens a sequence, the model has %lld positions",
-                      (long long)r->capacity.seq, (long long)positions);
-}
-
 static icd_status decoder_start(icd_ctx *ctx, icd_runner *r)
 {
     icd_decoder *d = NULL;
-    icd_status status = check_positions(ctx, r);
+    icd_status status = icd_i_check_positions(ctx, r);
     if (status == ICD_OK) status = ICD_ALLOC(ctx, 1, &d);
     if (status != ICD_OK) return status;
     r->state = d;
     d->config = icd_model_get_config(r->model);
     ICD_TRY(load_tensors(ctx, r, d));
-    ICD_TRY(make_angles(ctx, d, r->capacity.seq));
+    if (d->config->rotary)
+        ICD_TRY(
+            icd_i_decoder_angles(ctx, d->config, r->capacity.seq, &d->cosine, &d->sine));
     ICD_TRY(make_cache(ctx, r, d));
     ICD_TRY(allocate(ctx, r, d));
 done:
@@ -189,11 +192,17 @@ static void decoder_stop(icd_ctx *ctx, icd_runner *r)
     icd_i_free(ctx, d);
 }
 
-static void embed(const icd_decoder *d, const icd_decoder_pass *pass)
+static void embed(const icd_kernels *k, const icd_decoder *d,
+                  const icd_decoder_pass *pass)
 {
     int64_t h = d->config->hidden;
-    for (int64_t t = 0; t < pass->batch * pass->seq; t++)
-        memcpy(d->x + t * h, d->embedding + pass->ids[t] * h, (size_t)h * sizeof *d->x);
+    for (int64_t t = 0; t < pass->batch * pass->seq; t++) {
+        float *x = d->x + t * h;
+        memcpy(x, d->embedding + pass->ids[t] * h, (size_t)h * sizeof *x);
+        if (d->positions)
+            k->add_bias(x, d->positions + icd_i_decoder_position(d->kv[0], pass, t) * h,
+                        h);
+    }
 }
 
 /* x += y (where there is one), and the norm of it beside the stream. */
@@ -207,11 +216,14 @@ static void norm_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
     const stream *s = p->user;
     float *x = s->x + t * p->n;
     if (s->y) k->add_bias(x, s->y + t * p->n, p->n);
-    k->rms_norm(x, NULL, p->gain, p->n, p->eps, p->x + t * p->n);
+    if (p->bias)
+        k->layer_norm(x, NULL, p->gain, p->bias, p->n, p->eps, p->x + t * p->n);
+    else
+        k->rms_norm(x, NULL, p->gain, p->n, p->eps, p->x + t * p->n);
 }
 
 static icd_status norm(icd_ctx *ctx, icd_runner *r, int64_t tokens, const float *y,
-                       const float *gain, const icd_loaded *next)
+                       const icd_decoder_norm *with, const icd_loaded *next)
 {
     const icd_decoder *d = r->state;
     stream s = {d->x, y};
@@ -219,7 +231,8 @@ static icd_status norm(icd_ctx *ctx, icd_runner *r, int64_t tokens, const float 
                          .x = d->n,
                          .tokens = tokens,
                          .n = d->config->hidden,
-                         .gain = gain,
+                         .gain = with->gain,
+                         .bias = with->bias,
                          .eps = (float)d->config->norm_eps,
                          .user = &s};
     return icd_i_rows(ctx, r, &pass, next);
@@ -251,13 +264,41 @@ static void relu_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
     multiply(p->x + t * p->n, d->gate + t * p->n, p->n);
 }
 
-static icd_row_pass gate_pass(const icd_decoder *d, int64_t tokens)
+static void gelu_tanh_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
 {
-    const char *act = d->config->act;
+    const icd_decoder *d = p->user;
+    k->gelu_tanh(d->gate + t * p->n, p->n);
+    multiply(p->x + t * p->n, d->gate + t * p->n, p->n);
+}
+
+/* The same of an MLP without a gate: up = act(up). */
+static void plain_silu_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    k->silu(p->x + t * p->n, p->n);
+}
+
+static void plain_gelu_tanh_row(const icd_kernels *k, const icd_row_pass *p, int64_t t)
+{
+    k->gelu_tanh(p->x + t * p->n, p->n);
+}
+
+/* Activations, of a gate and of the rows themselves. */
+static const struct {
+    const char *name;
+    icd_row_fn *gated, *plain;
+} ACT[] = {
+    {"silu", silu_row, plain_silu_row},
+    {"gelu", gelu_row, icd_i_row_gelu},
+    {"gelu_tanh", gelu_tanh_row, plain_gelu_tanh_row},
+    {"relu", relu_row, icd_i_row_relu},
+};
+
+static icd_row_pass act_pass(const icd_decoder *d, int64_t tokens)
+{
     icd_row_pass pass = {.x = d->up, .tokens = tokens, .n = d->config->inner, .user = d};
-    pass.fn = strcmp(act, "gelu") == 0   ? gelu_row
-              : strcmp(act, "relu") == 0 ? relu_row
-                                         : silu_row;
+    for (size_t i = 0; i < sizeof ACT / sizeof *ACT; i++)
+        if (strcmp(ACT[i].name, d->config->act) == 0)
+            pass.fn = d->config->gated ? ACT[i].gated : ACT[i].plain;
     return pass;
 }
 
@@ -266,7 +307,7 @@ static icd_status attention(icd_ctx *ctx, icd_runner *r, const icd_decoder_pass 
 {
     icd_status status = ICD_OK;
     icd_decoder *d = r->state;
-    const icd_loaded *l = r->linear + layer * PER_LAYER;
+    const icd_loaded *l = r->linear + layer * per_layer(d->config);
     int64_t tokens = pass->batch * pass->seq;
     icd_row_pass context = {
         .x = d->context, .tokens = tokens, .n = size_of(d->config, 'q')};
@@ -287,14 +328,16 @@ static icd_status mlp(icd_ctx *ctx, icd_runner *r, int64_t tokens, int64_t layer
 {
     icd_status status = ICD_OK;
     icd_decoder *d = r->state;
-    const icd_loaded *l = r->linear + layer * PER_LAYER;
-    icd_row_pass gated = gate_pass(d, tokens);
-    ICD_TRY(icd_i_observe(ctx, r, l + GATE, 2, d->n, tokens));
-    icd_i_linear_apply(ctx, r, l + GATE, d->n, tokens, d->gate);
-    icd_i_linear_apply(ctx, r, l + UP, d->n, tokens, d->up);
-    ICD_TRY(icd_i_rows(ctx, r, &gated, l + DOWN));
-    ICD_TRY(icd_i_observe(ctx, r, l + DOWN, 1, d->up, tokens));
-    icd_i_linear_apply(ctx, r, l + DOWN, d->up, tokens, d->y);
+    const icd_model_config *c = d->config;
+    const icd_loaded *l = r->linear + layer * per_layer(c), *up = l + place_of(c, UP),
+                     *down = l + place_of(c, DOWN);
+    icd_row_pass act = act_pass(d, tokens);
+    ICD_TRY(icd_i_observe(ctx, r, l + GATE, down - (l + GATE), d->n, tokens));
+    if (c->gated) icd_i_linear_apply(ctx, r, l + GATE, d->n, tokens, d->gate);
+    icd_i_linear_apply(ctx, r, up, d->n, tokens, d->up);
+    ICD_TRY(icd_i_rows(ctx, r, &act, down));
+    ICD_TRY(icd_i_observe(ctx, r, down, 1, d->up, tokens));
+    icd_i_linear_apply(ctx, r, down, d->up, tokens, d->y);
 done:
     return status;
 }
@@ -303,17 +346,18 @@ static icd_status run_layers(icd_ctx *ctx, icd_runner *r, const icd_decoder_pass
 {
     icd_status status = ICD_OK;
     icd_decoder *d = r->state;
-    int64_t layers = d->config->layers, tokens = pass->batch * pass->seq;
+    int64_t layers = d->config->layers, tokens = pass->batch * pass->seq,
+            step = per_layer(d->config);
     const icd_loaded *l = r->linear;
-    embed(d, pass);
-    ICD_TRY(norm(ctx, r, tokens, NULL, d->layer[0].attention, l));
-    for (int64_t n = 0; n < layers; n++, l += PER_LAYER) {
+    embed(r->k, d, pass);
+    ICD_TRY(norm(ctx, r, tokens, NULL, &d->layer[0].attention, l));
+    for (int64_t n = 0; n < layers; n++, l += step) {
         bool end = n + 1 == layers;
         ICD_TRY(attention(ctx, r, pass, n));
-        ICD_TRY(norm(ctx, r, tokens, d->y, d->layer[n].mlp, l + GATE));
+        ICD_TRY(norm(ctx, r, tokens, d->y, &d->layer[n].mlp, l + GATE));
         ICD_TRY(mlp(ctx, r, tokens, n));
-        ICD_TRY(norm(ctx, r, tokens, d->y, end ? d->norm : d->layer[n + 1].attention,
-                     end ? NULL : l + PER_LAYER));
+        ICD_TRY(norm(ctx, r, tokens, d->y, end ? &d->norm : &d->layer[n + 1].attention,
+                     end ? NULL : l + step));
     }
 done:
     return status;
@@ -324,9 +368,7 @@ static void write_output(const icd_decoder *d, const icd_decoder_pass *pass,
                          icd_output *out)
 {
     int64_t h = d->config->hidden, tokens = pass->batch * pass->seq;
-    for (int64_t t = 0; t < tokens; t++)
-        for (int64_t i = 0; i < h; i++)
-            d->hidden[t * h + (d->order ? d->order[i] : i)] = d->n[t * h + i];
+    icd_i_undo_order(d->order, d->n, tokens, h, d->hidden);
     *out = (icd_output){d->hidden, tokens, h, NULL, pass->batch};
 }
 

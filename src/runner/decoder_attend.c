@@ -49,10 +49,10 @@ static attend_job job_of(icd_runner *r, const icd_decoder_pass *pass, int64_t la
                         .scale = 1 / sqrtf((float)c->head_dim)};
 }
 
-static int64_t position_of(const attend_job *job, int64_t token)
+int64_t icd_i_decoder_position(const icd_kv *kv, const icd_decoder_pass *pass,
+                               int64_t token)
 {
-    if (job->pass->prefill) return token % job->pass->seq;
-    return job->kv->sequence[token].next;
+    return pass->prefill ? token % pass->seq : kv->sequence[token].next;
 }
 
 static void turn_row(const attend_job *job, float *row, int64_t width, int64_t position)
@@ -70,8 +70,9 @@ static void turn(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     (void)chunks;
     (void)worker;
     for (int64_t t = chunk * TURN; t < (chunk + 1) * TURN && t < tokens; t++) {
-        turn_row(job, job->d->q + t * job->q_width, job->q_width, position_of(job, t));
-        turn_row(job, job->d->k + t * job->kv_width, job->kv_width, position_of(job, t));
+        int64_t position = icd_i_decoder_position(job->kv, job->pass, t);
+        turn_row(job, job->d->q + t * job->q_width, job->q_width, position);
+        turn_row(job, job->d->k + t * job->kv_width, job->kv_width, position);
     }
 }
 
@@ -267,7 +268,8 @@ icd_status icd_i_decoder_attend(icd_ctx *ctx, icd_runner *r, const icd_decoder_p
     icd_decoder *d = r->state;
     attend_job job = job_of(r, pass, layer);
     int64_t kv_heads = job.heads / job.group, blocks = (pass->seq + BLOCK - 1) / BLOCK;
-    icd_i_parallel(ctx, (pass->batch * pass->seq + TURN - 1) / TURN, turn, &job);
+    if (d->cosine)
+        icd_i_parallel(ctx, (pass->batch * pass->seq + TURN - 1) / TURN, turn, &job);
     cache(&job, d->kv[layer]);
     if (!pass->prefill)
         icd_i_parallel(ctx, pass->batch * kv_heads, attend_pages, &job);

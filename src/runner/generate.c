@@ -4,6 +4,7 @@
 #include "base/threads.h"
 
 #include <cblas.h>
+#include <math.h>
 
 uint64_t icd_i_prompt_hash(const icd_batch *b)
 {
@@ -21,6 +22,27 @@ void icd_i_prompt_cut(const icd_batch *b, int32_t *lengths, int32_t *last)
         lengths[s] = (b->lengths ? b->lengths[s] : (int32_t)b->seq) - 1;
         last[s] = b->ids[s * b->seq + lengths[s]];
     }
+}
+
+/* Angles in f32, as PyTorch has them: at far positions their rounding shows. */
+icd_status icd_i_decoder_angles(icd_ctx *ctx, const icd_model_config *config,
+                                int64_t positions, float **cosine, float **sine)
+{
+    icd_status status = ICD_OK;
+    int64_t half = config->head_dim / 2;
+    ICD_TRY(ICD_ALLOC(ctx, positions * half, cosine));
+    ICD_TRY(ICD_ALLOC(ctx, positions * half, sine));
+    for (int64_t i = 0; i < half; i++) {
+        double power = (double)((float)(2 * i) / (float)(2 * half));
+        float frequency = 1 / (float)pow(config->rope_theta, power);
+        for (int64_t p = 0; p < positions; p++) {
+            float angle = (float)p * frequency;
+            (*cosine)[p * half + i] = (float)cos((double)angle);
+            (*sine)[p * half + i] = (float)sin((double)angle);
+        }
+    }
+done:
+    return status;
 }
 
 int64_t icd_i_vocabulary(const icd_runner *r)

@@ -116,8 +116,7 @@ done:
 static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, icd_mamba *m)
 {
     icd_status status = ICD_OK;
-    const icd_perm *order = icd_model_order(r->model, "residual");
-    m->order = order ? order->old_of_new : NULL;
+    m->order = icd_i_residual_order(r);
     ICD_TRY(icd_i_runner_tensor(ctx, r, "backbone.embeddings.weight", &m->embedding));
     ICD_TRY(icd_i_runner_tensor(ctx, r, "backbone.norm_f.weight", &m->norm));
     m->head = m->embedding;
@@ -292,9 +291,7 @@ done:
 static void write_output(const icd_mamba *m, const icd_mamba_pass *pass, icd_output *out)
 {
     int64_t h = m->config->hidden, tokens = pass->batch * pass->seq;
-    for (int64_t t = 0; t < tokens; t++)
-        for (int64_t i = 0; i < h; i++)
-            m->hidden[t * h + (m->order ? m->order[i] : i)] = m->n[t * h + i];
+    icd_i_undo_order(m->order, m->n, tokens, h, m->hidden);
     *out = (icd_output){m->hidden, tokens, h, NULL, pass->batch};
 }
 

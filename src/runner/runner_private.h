@@ -118,6 +118,17 @@ struct icd_runner {
  */
 icd_status icd_i_check_tokens(icd_ctx *ctx, const icd_runner *r, const icd_batch *batch);
 
+/** Whether the model has positions for the longest sequence of the runner. */
+icd_status icd_i_check_positions(icd_ctx *ctx, const icd_runner *r);
+
+/** Residual axis: today's slot -> checkpoint; NULL: as the checkpoint. */
+const int32_t *icd_i_residual_order(const icd_runner *r);
+
+/** Rows of a residual stream as the checkpoint orders them, so that outputs compare
+ * across layouts: out[t][order[i]] = x[t][i]. */
+void icd_i_undo_order(const int32_t *order, const float *x, int64_t rows, int64_t n,
+                      float *out);
+
 /** A tensor as f32: a view where it is stored so, else a copy that the runner owns. */
 icd_status icd_i_runner_tensor(icd_ctx *ctx, icd_runner *r, const char *name,
                                const float **out);

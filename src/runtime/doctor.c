@@ -48,6 +48,7 @@ static icd_status probe_cpu(icd_ctx *ctx, icd_doctor_report *r)
         {ICD_ISA_AVX2, "AVX2", "int8 and f32 kernels"},
         {ICD_ISA_AVX512, "AVX-512", "wider f32 kernels"},
         {ICD_ISA_VNNI, "AVX-512 VNNI", "int8 dot products in one instruction"},
+        {ICD_ISA_AMX, "AMX", "int8 products of 16 tokens by 16 rows in one instruction"},
     };
     char model[128];
     icd_i_cpu_model(model, sizeof model);

@@ -16,6 +16,7 @@ static void the_reference_is_everywhere(void **state)
     for (int isa = (int)icd_i_cpu_best() + 1; isa < ICD_ISA_COUNT; isa++)
         assert_false(icd_i_cpu_has((icd_isa)isa));
     if (icd_i_cpu_has(ICD_ISA_VNNI)) assert_true(icd_i_cpu_has(ICD_ISA_AVX512));
+    if (icd_i_cpu_has(ICD_ISA_AMX)) assert_true(icd_i_cpu_has(ICD_ISA_VNNI));
 }
 
 static void levels_have_names(void **state)

@@ -432,6 +432,24 @@ static void test_logits(void **state)
     pair_free(&p);
 }
 
+/* GPT-2 has other layers: it is refused before anything is copied. */
+static void test_refuses_gpt2(void **state)
+{
+    (void)state;
+    need_device();
+    icd_model *m = NULL;
+    icd_runner *runner = NULL;
+    icd_runner_opts opts = small_opts(ICD_RUN_BF16);
+    int32_t ids[4] = {1, 2, 3, 4};
+    icd_batch b = {.ids = ids, .batch = 1, .seq = 4};
+    opts.device = ICD_RUN_CUDA;
+    assert_ok(ctx, icd_model_open(ctx, ICD_TEST_DATA "/gpt2_head", &m));
+    assert_fails(ctx, ICD_EUNSUPPORTED, "not of GPT-2's",
+                 icd_runner_new(ctx, m, NULL, &b, &opts, &runner));
+    assert_null(runner);
+    icd_model_free(ctx, m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_evicts_by_mass),
         cmocka_unit_test(test_failing_allocations),
         cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_refuses_gpt2),
     };
     return run_on_device(tests, set_up, tear_down);
 }

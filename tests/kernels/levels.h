@@ -20,9 +20,9 @@
  */
 static inline const icd_kernels *level_at(int i)
 {
-    static const icd_isa ISA[] = {ICD_ISA_REF, ICD_ISA_AVX2, ICD_ISA_VNNI};
+    static const icd_isa ISA[] = {ICD_ISA_REF, ICD_ISA_AVX2, ICD_ISA_VNNI, ICD_ISA_AMX};
     static bool told;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++) {
         if (icd_i_cpu_has(ISA[k])) {
             if (i-- == 0) return icd_i_kernels(ISA[k]);
         } else if (!told) {

@@ -25,14 +25,14 @@ typedef struct rows {
     int64_t n;
     float x[MAX + 1], y[MAX + 1], gain[MAX + 1], bias[MAX + 1];
     int32_t order[MAX + 3], acc[MAX];
-    float out[11][MAX + 1], scale;
+    float out[12][MAX + 1], scale;
     int8_t q[MAX + 3];
 } rows;
 
 static void run_all(const icd_kernels *k, rows *r)
 {
     int64_t n = r->n, slots = (n + 3) / 4 * 4;
-    for (int i = 0; i < 11; i++) memcpy(r->out[i], r->x, sizeof r->x);
+    for (int i = 0; i < 12; i++) memcpy(r->out[i], r->x, sizeof r->x);
     k->quantize_row(r->x + 1, r->order, n, slots, r->q, &r->scale);
     k->dequantize_row(r->acc, n, .37f, r->gain + 1, r->bias + 1, r->out[0] + 1);
     k->reorder_row(r->x + 1, r->order, n, r->out[1] + 1);
@@ -45,6 +45,7 @@ static void run_all(const icd_kernels *k, rows *r)
     k->rms_norm(r->x + 1, r->y + 1, r->gain + 1, n, 1e-6f, r->out[8] + 1);
     k->silu(r->out[9] + 1, n);
     k->mul_silu(r->out[10] + 1, r->y + 1, n);
+    k->gelu_tanh(r->out[11] + 1, n);
 }
 
 static void compare_levels(const icd_kernels *k, const rows *input)
@@ -56,7 +57,7 @@ static void compare_levels(const icd_kernels *k, const rows *input)
     run_all(k, &found);
     assert_memory_equal(found.q, expected.q, (size_t)slots);
     assert_same_f32(&found.scale, &expected.scale, 1, "scale");
-    for (int i = 0; i < 11; i++)
+    for (int i = 0; i < 12; i++)
         assert_same_f32(found.out[i], expected.out[i], input->n + 1,
                         icd_i_isa_name(k->isa));
 }
@@ -115,6 +116,29 @@ static void check_accuracy(void (*const *kernel)(float *, int64_t), exact_fn *ex
 static double exact_silu(double x)
 {
     return x / (1 + exp(-x));
+}
+
+static double exact_gelu_tanh(double x)
+{
+    return .5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + .044715 * x * x * x)));
+}
+
+/* Below 0 the values vanish, so the error is measured against 1. */
+static void gelu_tanh_is_accurate(void **state)
+{
+    const icd_kernels *k = icd_i_kernels(ICD_ISA_REF);
+    float far[] = {NAN, INFINITY, 3e38f, -3e38f, -40, 0};
+    (void)state;
+    check_accuracy(&k->gelu_tanh, exact_gelu_tanh, 0, 20, 6);
+    check_accuracy(&k->gelu_tanh, exact_gelu_tanh, -1e-3f, 0, 6);
+    for (int i = 0; i <= 200000; i++) {
+        float x = -12 * (float)i / 200000, y = x;
+        k->gelu_tanh(&y, 1);
+        assert_near((double)y, exact_gelu_tanh((double)x), 1.5e-7);
+    }
+    k->gelu_tanh(far, 6);
+    assert_true(isnan(far[0]) && far[1] == INFINITY && far[2] == 3e38f);
+    assert_true(far[3] == 0 && far[4] == 0 && far[5] == 0);
 }
 
 static void gelu_and_tanh_are_accurate(void **state)
@@ -329,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_gives_the_same_bits),
         cmocka_unit_test(gelu_and_tanh_are_accurate),
+        cmocka_unit_test(gelu_tanh_is_accurate),
         cmocka_unit_test(softmax_is_accurate),
         cmocka_unit_test(layer_norm_is_accurate_in_place_too),
         cmocka_unit_test(quantize_rounds_to_even),

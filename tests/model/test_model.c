@@ -166,7 +166,7 @@ static void broken_configs(void **state)
     char dir[512];
     make_dir(dir, "config");
     synthetic_bert_folder(ctx, dir, "");
-    refuse_config(ctx, "\"bert\"", "\"gpt2\"", ICD_EUNSUPPORTED, "found 'gpt2'");
+    refuse_config(ctx, "\"bert\"", "\"gptj\"", ICD_EUNSUPPORTED, "found 'gptj'");
     refuse_config(ctx, "\"model_type\"", "\"type\"", ICD_EUNSUPPORTED, "found '(none)'");
     refuse_config(ctx, "\"gelu\"", "\"silu\"", ICD_EUNSUPPORTED, "hidden_act");
     refuse_config(ctx, "\"hidden_act\"", "\"is_decoder\": true, \"hidden_act\"",

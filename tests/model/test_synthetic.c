@@ -31,8 +31,10 @@ static void test_opens_and_is_labelled(void **state)
 {
     static const struct {
         const char *shape, *arch;
-    } CASE[] = {
-        {"bert-tiny", "bert"}, {"mamba-tiny", "mamba"}, {"llama-tiny", "decoder"}};
+    } CASE[] = {{"bert-tiny", "bert"},
+                {"mamba-tiny", "mamba"},
+                {"llama-tiny", "decoder"},
+                {"gpt2-tiny", "decoder"}};
     (void)state;
     icd_ctx *ctx = new_ctx(2);
     for (size_t i = 0; i < sizeof CASE / sizeof *CASE; i++) {
@@ -59,7 +61,8 @@ static void test_true_shapes(void **state)
         int64_t parameters;
     } CASE[] = {{"bert-base", 109482240},   {"bert-large", 335141888},
                 {"minilm", 22713216},       {"mamba-130m", 129135360},
-                {"mamba-2.8b", 2768345600}, {"smollm2-135m", 134515008}};
+                {"mamba-2.8b", 2768345600}, {"smollm2-135m", 134515008},
+                {"gpt2", 124439808},        {"gpt2-xl", 1557611200}};
     (void)state;
     icd_ctx *ctx = new_ctx(1);
     int64_t shapes = 0;

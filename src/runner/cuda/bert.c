@@ -4,7 +4,6 @@
 
 #include "runner/bert_head.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,12 +32,9 @@ typedef struct bert {
     icd_device_graph *graph;
     int64_t width;      /* of a row of `inner` */
     int64_t batch, seq; /* what the graph was recorded for; 0: nothing yet */
-    const float *pooler_w, *pooler_b;
-    icd_bert_head head;
-    const int32_t *order;
+    icd_bert_end end;
     int32_t *host_lengths;
-    float *rows, *hidden, *pooled; /* host: as computed; in checkpoint order; pooled */
-    int64_t sequences;
+    float *rows; /* host: as computed */
 } bert;
 
 static icd_status put_tensor(icd_ctx *ctx, icd_runner *r, const char *name, icd_dptr *out)
@@ -73,8 +69,6 @@ static icd_status put_layer(icd_ctx *ctx, icd_runner *r, int64_t n, layer *out)
 static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, bert *b)
 {
     icd_status status = ICD_OK;
-    const icd_perm *order = icd_model_order(r->model, "residual");
-    b->order = order ? order->old_of_new : NULL;
     ICD_TRY(put_tensor(ctx, r, "embeddings.word_embeddings.weight", &b->word));
     ICD_TRY(put_tensor(ctx, r, "embeddings.position_embeddings.weight", &b->position));
     ICD_TRY(put_tensor(ctx, r, "embeddings.token_type_embeddings.weight", &b->type));
@@ -82,10 +76,7 @@ static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, bert *b)
     ICD_TRY(ICD_ALLOC(ctx, b->config->layers, &b->layer));
     for (int64_t n = 0; n < b->config->layers; n++)
         ICD_TRY(put_layer(ctx, r, n, &b->layer[n]));
-    ICD_TRY(icd_i_bert_head_load(ctx, r, &b->head));
-    if (!icd_model_tensor(r->model, "pooler.dense.weight")) return ICD_OK;
-    ICD_TRY(icd_i_runner_tensor(ctx, r, "pooler.dense.weight", &b->pooler_w));
-    ICD_TRY(icd_i_runner_tensor(ctx, r, "pooler.dense.bias", &b->pooler_b));
+    ICD_TRY(icd_i_bert_end_load(ctx, r, &b->end));
 done:
     return status;
 }
@@ -138,8 +129,6 @@ static icd_status allocate_host(icd_ctx *ctx, icd_runner *r, bert *b)
     int64_t tokens = r->capacity.batch * r->capacity.seq, h = b->config->hidden;
     ICD_TRY(ICD_ALLOC(ctx, r->capacity.batch, &b->host_lengths));
     ICD_TRY(ICD_ALLOC(ctx, tokens * h, &b->rows));
-    ICD_TRY(ICD_ALLOC(ctx, tokens * h, &b->hidden));
-    ICD_TRY(ICD_ALLOC(ctx, r->capacity.batch * h, &b->pooled));
 done:
     return status;
 }
@@ -147,15 +136,11 @@ done:
 static icd_status check_shape(icd_ctx *ctx, const icd_runner *r,
                               const icd_model_config *c)
 {
-    if (r->capacity.seq > c->positions)
-        return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
-                          "found %lld tokens a sequence, the model has %lld positions",
-                          (long long)r->capacity.seq, (long long)c->positions);
     if (c->hidden / c->heads > ICD_GPU_HEAD)
         return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(r->model), NULL,
                           "found heads of %lld values, a GPU takes at most %d",
                           (long long)(c->hidden / c->heads), ICD_GPU_HEAD);
-    return ICD_OK;
+    return icd_i_check_positions(ctx, r);
 }
 
 static icd_status bert_start(icd_ctx *ctx, icd_runner *r)
@@ -184,12 +169,10 @@ static void bert_stop(icd_ctx *ctx, icd_runner *r)
     icd_device_graph_free(ctx, b->graph);
     icd_i_gpu_linears_free(ctx, r, b->linear);
     icd_i_gpu_close(ctx, &b->gpu);
-    icd_i_bert_head_release(ctx, &b->head);
+    icd_i_bert_end_release(ctx, &b->end);
     icd_i_free(ctx, b->layer);
     icd_i_free(ctx, b->host_lengths);
     icd_i_free(ctx, b->rows);
-    icd_i_free(ctx, b->hidden);
-    icd_i_free(ctx, b->pooled);
     icd_i_free(ctx, b);
 }
 
@@ -315,27 +298,6 @@ done:
     return status;
 }
 
-/* Undoes the order of the residual axis, so that outputs compare across layouts. */
-static void write_hidden(const bert *b, int64_t tokens)
-{
-    int64_t h = b->config->hidden;
-    for (int64_t t = 0; t < tokens; t++)
-        for (int64_t i = 0; i < h; i++)
-            b->hidden[t * h + (b->order ? b->order[i] : i)] = b->rows[t * h + i];
-}
-
-static void pool(const icd_runner *r, const bert *b, const icd_batch *batch)
-{
-    int64_t h = b->config->hidden;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)batch->batch, (int)h,
-                (int)h, 1, b->rows, (int)(batch->seq * h), b->pooler_w, (int)h, 0,
-                b->pooled, (int)h);
-    for (int64_t s = 0; s < batch->batch; s++) {
-        r->k->add_bias(b->pooled + s * h, b->pooler_b, h);
-        r->k->tanh_row(b->pooled + s * h, h);
-    }
-}
-
 static icd_status bert_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
                             icd_output *out)
 {
@@ -347,32 +309,21 @@ static icd_status bert_step(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
     ICD_TRY(upload_batch(ctx, b, batch));
     ICD_TRY(icd_device_replay(ctx, b->gpu.device, b->graph));
     ICD_TRY(icd_device_download(ctx, b->gpu.device, b->rows, b->x, tokens * h * 4));
-    b->sequences = batch->batch;
-    write_hidden(b, tokens);
-    if (b->pooler_w) pool(r, b, batch);
-    *out =
-        (icd_output){b->hidden, tokens, h, b->pooler_w ? b->pooled : NULL, batch->batch};
+    icd_i_bert_end_write(r, &b->end, b->rows, batch, out);
 done:
     return status;
 }
 
 static int64_t bert_outputs(const icd_runner *r)
 {
-    return ((const bert *)r->state)->head.outputs;
+    return ((const bert *)r->state)->end.head.outputs;
 }
 
 static icd_status bert_logits(icd_ctx *ctx, icd_runner *r, int64_t first, int64_t count,
                               float *out)
 {
     const bert *b = r->state;
-    const float *x = b->head.of_sequences ? b->pooled : b->rows;
-    if (b->head.of_sequences && first + count > b->sequences)
-        return icd_i_fail(ctx, ICD_EINVAL, "runner", NULL,
-                          "found sequences %lld to %lld, the last step had %lld",
-                          (long long)first, (long long)(first + count - 1),
-                          (long long)b->sequences);
-    icd_i_bert_head_run(r, &b->head, x + first * b->config->hidden, count, out);
-    return ICD_OK;
+    return icd_i_bert_end_logits(ctx, r, &b->end, first, count, out);
 }
 
 static icd_status bert_linears(icd_ctx *ctx, const icd_model *model, icd_linear **list,

@@ -2,7 +2,6 @@
 #include "runner/cuda/decoder.h"
 #include "runner/generate.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,8 +30,7 @@ static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, icd_gpu_decoder *d)
 {
     icd_status status = ICD_OK;
     const char *embedding = "model.embed_tokens.weight";
-    const icd_perm *order = icd_model_order(r->model, "residual");
-    d->order = order ? order->old_of_new : NULL;
+    d->order = icd_i_residual_order(r);
     ICD_TRY(put_tensor(ctx, r, embedding, &d->embedding));
     ICD_TRY(put_tensor(ctx, r, "model.norm.weight", &d->norm));
     ICD_TRY(icd_i_runner_tensor(ctx, r, d->config->tied ? embedding : "lm_head.weight",
@@ -43,24 +41,14 @@ done:
     return status;
 }
 
-/* Angles in f32, as the CPU engine has them. */
-static icd_status make_angles(icd_ctx *ctx, icd_gpu_decoder *d, int64_t positions)
+static icd_status put_angles(icd_ctx *ctx, icd_gpu_decoder *d, int64_t positions)
 {
     icd_status status = ICD_OK;
     float *cosine = NULL, *sine = NULL;
-    int64_t half = d->config->head_dim / 2;
-    ICD_TRY(ICD_ALLOC(ctx, positions * half, &cosine));
-    ICD_TRY(ICD_ALLOC(ctx, positions * half, &sine));
-    for (int64_t i = 0; i < half; i++) {
-        double power = (double)((float)(2 * i) / (float)(2 * half));
-        float frequency = 1 / (float)pow(d->config->rope_theta, power);
-        for (int64_t p = 0; p < positions; p++) {
-            cosine[p * half + i] = (float)cos((double)((float)p * frequency));
-            sine[p * half + i] = (float)sin((double)((float)p * frequency));
-        }
-    }
-    ICD_TRY(ICD_GPU_PUT(ctx, &d->gpu, cosine, positions * half, "angles", &d->cosine));
-    ICD_TRY(ICD_GPU_PUT(ctx, &d->gpu, sine, positions * half, "angles", &d->sine));
+    int64_t count = positions * d->config->head_dim / 2;
+    ICD_TRY(icd_i_decoder_angles(ctx, d->config, positions, &cosine, &sine));
+    ICD_TRY(ICD_GPU_PUT(ctx, &d->gpu, cosine, count, "angles", &d->cosine));
+    ICD_TRY(ICD_GPU_PUT(ctx, &d->gpu, sine, count, "angles", &d->sine));
 done:
     icd_i_free(ctx, cosine);
     icd_i_free(ctx, sine);
@@ -125,15 +113,15 @@ done:
 static icd_status check_shape(icd_ctx *ctx, const icd_runner *r,
                               const icd_model_config *c)
 {
-    if (r->capacity.seq > c->positions)
-        return icd_i_fail(ctx, ICD_EINVAL, "input", "use shorter sequences",
-                          "found %lld tokens a sequence, the model has %lld positions",
-                          (long long)r->capacity.seq, (long long)c->positions);
+    if (!c->gated || !c->rotary || c->layer_norm)
+        return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(r->model),
+                          "run it with runner.device: cpu",
+                          "a GPU runs decoders of Llama's kind, not of GPT-2's");
     if (c->head_dim > ICD_GPU_HEAD)
         return icd_i_fail(ctx, ICD_EUNSUPPORTED, icd_model_name(r->model), NULL,
                           "found heads of %lld values, a GPU takes at most %d",
                           (long long)c->head_dim, ICD_GPU_HEAD);
-    return ICD_OK;
+    return icd_i_check_positions(ctx, r);
 }
 
 /* The linears once more, for another number of tokens; weights are shared. */
@@ -161,7 +149,7 @@ static icd_status decoder_start(icd_ctx *ctx, icd_runner *r)
         ctx, &r->opts,
         widest > icd_i_gpu_heads_width(c) ? widest : icd_i_gpu_heads_width(c), &d->gpu));
     ICD_TRY(load_tensors(ctx, r, d));
-    ICD_TRY(make_angles(ctx, d, r->capacity.seq));
+    ICD_TRY(put_angles(ctx, d, r->capacity.seq));
     ICD_TRY(icd_i_gpu_linears_new(ctx, &d->gpu, r, r->layout, &d->linear));
     ICD_TRY(copy_linears(ctx, r, d));
     ICD_TRY(allocate_device(ctx, r, d));
@@ -190,11 +178,10 @@ static icd_status fetch(icd_ctx *ctx, icd_gpu_decoder *d, const icd_gpu_pass *p,
     int64_t h = d->config->hidden, tokens = p->batch * p->seq;
     icd_status status =
         icd_device_download(ctx, d->gpu.device, d->rows, d->n, tokens * h * 4);
-    for (int64_t t = 0; status == ICD_OK && t < tokens; t++)
-        for (int64_t i = 0; i < h; i++)
-            d->hidden[t * h + (d->order ? d->order[i] : i)] = d->rows[t * h + i];
-    if (status == ICD_OK) *out = (icd_output){d->hidden, tokens, h, NULL, p->batch};
-    return status;
+    if (status != ICD_OK) return status;
+    icd_i_undo_order(d->order, d->rows, tokens, h, d->hidden);
+    *out = (icd_output){d->hidden, tokens, h, NULL, p->batch};
+    return ICD_OK;
 }
 
 static int32_t length_of(const icd_batch *b, const int32_t *lengths, int64_t s)

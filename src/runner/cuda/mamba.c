@@ -138,8 +138,7 @@ static icd_status load_tensors(icd_ctx *ctx, icd_runner *r, mamba *m)
 {
     icd_status status = ICD_OK;
     const char *embedding = "backbone.embeddings.weight";
-    const icd_perm *order = icd_model_order(r->model, "residual");
-    m->order = order ? order->old_of_new : NULL;
+    m->order = icd_i_residual_order(r);
     ICD_TRY(put_whole(ctx, r, embedding, &m->embedding));
     ICD_TRY(put_whole(ctx, r, "backbone.norm_f.weight", &m->norm));
     ICD_TRY(icd_i_runner_tensor(ctx, r, m->config->tied ? embedding : "lm_head.weight",
@@ -406,11 +405,10 @@ static icd_status fetch(icd_ctx *ctx, mamba *m, const pass *p, icd_output *out)
     int64_t h = m->config->hidden, tokens = p->batch * p->seq;
     icd_status status =
         icd_device_download(ctx, m->gpu.device, m->rows, m->n, tokens * h * 4);
-    for (int64_t t = 0; status == ICD_OK && t < tokens; t++)
-        for (int64_t i = 0; i < h; i++)
-            m->hidden[t * h + (m->order ? m->order[i] : i)] = m->rows[t * h + i];
-    if (status == ICD_OK) *out = (icd_output){m->hidden, tokens, h, NULL, p->batch};
-    return status;
+    if (status != ICD_OK) return status;
+    icd_i_undo_order(m->order, m->rows, tokens, h, m->hidden);
+    *out = (icd_output){m->hidden, tokens, h, NULL, p->batch};
+    return ICD_OK;
 }
 
 static icd_status prefill(icd_ctx *ctx, icd_runner *r, const icd_batch *batch,
