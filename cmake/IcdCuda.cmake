@@ -22,6 +22,7 @@ function(icd_cuda_images target)
     set(folder ${CMAKE_BINARY_DIR}/fatbin)
     file(MAKE_DIRECTORY ${folder})
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cuda/*.cu)
+    file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/cuda/*.h)
     set(images)
     foreach(source IN LISTS sources)
         get_filename_component(stem ${source} NAME_WE)
@@ -29,8 +30,7 @@ function(icd_cuda_images target)
             COMMAND ${ICD_NVCC} -std=c++17 -O3 -lineinfo -Werror all-warnings ${ICD_CUDA_ARCH}
                     -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/include
                     -fatbin ${source} -o ${folder}/${stem}.fatbin
-            DEPENDS ${source} ${CMAKE_SOURCE_DIR}/src/kernels/cuda/lang.h
-                    ${CMAKE_SOURCE_DIR}/src/kernels/cuda/params.h
+            DEPENDS ${source} ${headers}
             COMMENT "nvcc ${stem}.cu" VERBATIM)
         list(APPEND images ${folder}/${stem}.fatbin)
     endforeach()

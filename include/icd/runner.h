@@ -74,6 +74,7 @@ typedef struct icd_runner_opts {
     int64_t page;   /**< decoder: tokens of one page of the KV cache */
     int32_t device; /**< icd_run_device */
     bool l2_pin;    /**< set from layout.l2_pin */
+    bool wgmma;     /**< a GPU of compute capability 9.0: try its own kernels */
     const char *driver;   /**< library of the CUDA driver; NULL: libcuda.so.1 */
     const char *cublaslt; /**< a GPU's dense baseline: library of cuBLASLt; NULL: that of
                              CUDA 13, else 12; "none": our kernels only */

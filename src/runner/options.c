@@ -26,6 +26,9 @@ static const icd_option ROW[] = {
      NULL,
      "cuda: library of cuBLASLt, the dense baseline; empty: libcublasLt.so.13, else .12; "
      "none: our own kernels only"},
+    {"wgmma", offsetof(icd_runner_opts, wgmma), ICD_OPTION_BOOL, "true", 0, 0, NULL, NULL,
+     "cuda: use the kernels for compute capability 9.0 where they prove right and "
+     "faster"},
     {"cusparselt", offsetof(icd_runner_opts, cusparselt), ICD_OPTION_STRING, "", 0, 0,
      NULL, NULL,
      "cuda: library of cuSPARSELt for 2:4 weights; empty: libcusparseLt.so.0; none: they "

@@ -31,6 +31,9 @@ typedef struct bench {
     icd_rng rng;
 } bench;
 
+/* Which kernels multiply on a Hopper; UNTRIED: as the library decides. */
+static int8_t trust = ICD_GPU_REFUSED;
+
 static void bench_new(bench *b, const sparse *s, int32_t dtype, int32_t vector)
 {
     const icd_linear *list = NULL;
@@ -41,6 +44,8 @@ static void bench_new(bench *b, const sparse *s, int32_t dtype, int32_t vector)
     assert_ok(ctx, icd_runner_linears(ctx, s->model, &list, &b->r.linears));
     b->r.list = (icd_linear *)(uintptr_t)list;
     assert_ok(ctx, icd_i_gpu_open(ctx, &b->r.opts, 512, &b->gpu));
+    for (int i = 0; i < ICD_GPU_HOPPERS && trust != ICD_GPU_UNTRIED; i++)
+        b->gpu.trust[i] = trust;
     assert_ok(ctx, icd_i_gpu_linears_new(ctx, &b->gpu, &b->r, s->layout, &b->linear));
 }
 
@@ -196,6 +201,83 @@ static void test_bf16(void **state)
     check_kernels(ICD_RUN_BF16, 128, 6);
 }
 
+/* Kernels of warp groups, where the device has them: tiles of 128 and of 256 tokens, more
+ * than one of them, cut; dense, with items long enough that every room is used again. */
+static void check_hopper(int32_t dtype, int32_t vector, int32_t kernel)
+{
+    static const small_shape z = {1, 72, 330, 3, 23, 11, "gelu", true};
+    static const int64_t tokens[] = {70, 300};
+    icd_model *source = small_bert(ctx, &z, 8);
+    sparse s = sparse_new(ctx, source, 64, .2, 9);
+    bench b;
+    set_orders(ctx, s.model, s.layout, 10);
+    if (dtype == ICD_RUN_FP8) to_fp8(&s);
+    set_kernels(s.layout, kernel, 16);
+    bench_new(&b, &s, dtype, vector);
+    for (int i = 0; i < 2; i++) {
+        check_product(&b, &s, 4 + i, tokens[i]);
+        assert_int_equal(b.linear[4 + i].hopper,
+                         b.gpu.hopper && trust == ICD_GPU_TRUSTED);
+    }
+    bench_free(&b);
+    sparse_free(ctx, &s);
+    icd_model_free(ctx, source);
+}
+
+static void check_trial(bool wrong)
+{
+    static const small_shape z = {1, 72, 330, 3, 23, 11, "gelu", true};
+    icd_model *source = small_bert(ctx, &z, 8);
+    sparse s = sparse_new(ctx, source, 64, .2, 9);
+    bench b;
+    int tried = 0;
+    set_kernels(s.layout, ICD_KERNEL_TILE, 16);
+    bench_new(&b, &s, ICD_RUN_INT8, 64);
+    check_product(&b, &s, 4, 130);
+    for (int i = 0; i < ICD_GPU_HOPPERS; i++) {
+        tried += b.gpu.trust[i] != ICD_GPU_UNTRIED;
+        if (wrong) assert_int_not_equal(b.gpu.trust[i], ICD_GPU_TRUSTED);
+    }
+    assert_int_equal(tried, b.gpu.hopper);
+    bench_free(&b);
+    sparse_free(ctx, &s);
+    icd_model_free(ctx, source);
+}
+
+static void test_hopper(void **state)
+{
+    (void)state;
+    need_device();
+    trust = ICD_GPU_TRUSTED;
+    for (int32_t dtype = 0; dtype < 3; dtype++) {
+        static const int32_t DTYPE[] = {ICD_RUN_BF16, ICD_RUN_INT8, ICD_RUN_FP8};
+        check_hopper(DTYPE[dtype], 64, ICD_KERNEL_TILE);
+        check_hopper(DTYPE[dtype], 128, ICD_KERNEL_TILE);
+    }
+#ifndef ICD_TEST_GPU
+    fake_state()->processors = 1;
+    check_hopper(ICD_RUN_BF16, 64, ICD_KERNEL_DENSE);
+    fake_state()->processors = 4;
+#endif
+    trust = ICD_GPU_REFUSED;
+    check_hopper(ICD_RUN_INT8, 64, ICD_KERNEL_TILE);
+}
+
+/* The library compares before it trusts; what is wrong is told and not used. */
+static void test_trust(void **state)
+{
+    (void)state;
+    need_device();
+    trust = ICD_GPU_UNTRIED;
+    check_trial(false);
+#ifndef ICD_TEST_GPU
+    fake_state()->wrong = 1;
+    check_trial(true);
+    fake_state()->wrong = 0;
+#endif
+    trust = ICD_GPU_REFUSED;
+}
+
 /* By the device's instruction; on one without it, as two products of bf16. */
 static void test_fp8(void **state)
 {
@@ -327,6 +409,8 @@ int main(void)
         cmocka_unit_test(test_int8),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_hopper),
+        cmocka_unit_test(test_trust),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_move),
         cmocka_unit_test(test_refusals),

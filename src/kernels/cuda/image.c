@@ -10,6 +10,7 @@
     extern const unsigned char icd_image_##name[] __attribute__((visibility("hidden")))
 
 IMAGE(tile);
+IMAGE(hopper);
 IMAGE(decode);
 IMAGE(rows);
 IMAGE(attention);
@@ -17,7 +18,8 @@ IMAGE(mamba);
 
 const void *icd_i_gpu_image(int image)
 {
-    const void *const all[ICD_IMAGES] = {icd_image_tile, icd_image_decode, icd_image_rows,
+    const void *const all[ICD_IMAGES] = {icd_image_tile,      icd_image_hopper,
+                                         icd_image_decode,    icd_image_rows,
                                          icd_image_attention, icd_image_mamba};
     return all[image];
 }

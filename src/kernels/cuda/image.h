@@ -8,6 +8,7 @@
 /** Files of kernels. */
 enum {
     ICD_IMAGE_TILE,
+    ICD_IMAGE_HOPPER,
     ICD_IMAGE_DECODE,
     ICD_IMAGE_ROWS,
     ICD_IMAGE_ATTENTION,

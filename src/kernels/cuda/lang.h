@@ -17,7 +17,7 @@
 #define ICD_KERNEL(name, type, threads, resident)                                        \
     extern "C" __global__ void __launch_bounds__(threads, resident)                      \
         name(const __grid_constant__ type p)
-#define ICD_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+#define ICD_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 
 ICD_INLINE int thread_id()
 {

@@ -34,6 +34,7 @@ enum {
     ICD_GPU_CHUNK = 16,    /**< bytes of one copy */
     ICD_GPU_STAGE = 4,     /**< granules of one stage of the tile kernels' pipeline */
     ICD_GPU_STAGES = 3,    /**< stages in flight */
+    ICD_GPU_ROOMS = 4,     /**< the same of the kernels with warp groups */
     ICD_GPU_ROWS = 256,    /**< threads of a row kernel */
     ICD_GPU_DECODE = 8,    /**< most tokens of the decode kernel */
     ICD_GPU_DECODE_X = 64, /**< granules of activations that it holds at a time */

@@ -1,29 +1,20 @@
 /* Products over live granules on tensor cores (mma.sync, sm_80 and later): a persistent
- * block works through its items; each item is a tile of BM tokens x V rows over a range of
- * the row block's live granules, copied into shared memory three stages ahead. */
-#include "kernels/cuda/lang.h"
+ * block works through its items; each item is a tile of BM tokens x V rows over a range
+ * of the row block's live granules, copied into shared memory three stages ahead. */
+#include "kernels/cuda/tile.h"
 
 enum { SIDE = 2 }; /* warps along the rows; a warp takes 32 tokens x V / 2 rows */
 
-template <int V, int BM>
-struct shape {
+template <int V, int BM> struct shape {
     static const int threads = BM / 32 * SIDE * 32;
     static const int w_bytes = ICD_GPU_STAGE * V * ICD_GPU_GRANULE;
     static const int a_bytes = ICD_GPU_STAGE * BM * ICD_GPU_GRANULE;
     static const int stage = w_bytes + a_bytes;
-    static const int pairs = V / SIDE / 16; /* 16-row operands of a warp */
+    static const int pairs = V / SIDE / 16;            /* 16-row operands of a warp */
     static const int resident = V + BM == 128 ? 4 : 2; /* blocks of a multiprocessor */
 };
 
-/* Granules of the weights lie as they are needed: one run of memory. */
-template <int V, int BM>
-ICD_INLINE void load_w(const icd_gpu_product &p, unsigned char *to, int64_t at, int count)
-{
-    const unsigned char *from = p.w + at * V * ICD_GPU_GRANULE;
-    for (int i = thread_id(); i < count * V * 2; i += shape<V, BM>::threads)
-        copy_async(to + i * ICD_GPU_CHUNK, from + (int64_t)i * ICD_GPU_CHUNK, true);
-}
-
+/* The same granules of BM tokens. */
 template <int type, int V, int BM>
 ICD_INLINE void load_a(const icd_gpu_product &p, unsigned char *to, int64_t at, int count,
                        int first)
@@ -33,9 +24,9 @@ ICD_INLINE void load_a(const icd_gpu_product &p, unsigned char *to, int64_t at, 
         int g = i / (BM * 2), t = i / 2 % BM, half = i % 2;
         bool valid = first + t < p.tokens;
         const unsigned char *from = p.a + (int64_t)p.live[at + g] * ICD_GPU_GRANULE +
-                                    half * ICD_GPU_CHUNK +
-                                    (valid ? first + t : 0) * row;
-        copy_async(to + g * BM * ICD_GPU_GRANULE + icd_i_gpu_swizzle(t, half), from, valid);
+                                    half * ICD_GPU_CHUNK + (valid ? first + t : 0) * row;
+        copy_async(to + g * BM * ICD_GPU_GRANULE + icd_i_gpu_swizzle(t, half), from,
+                   valid);
     }
 }
 
@@ -73,8 +64,7 @@ ICD_INLINE void multiply_stage(const unsigned char *w, const unsigned char *a, i
                             *wg = w + g * V * ICD_GPU_GRANULE;
 #pragma unroll
         for (int m = 0; m < 2; m++)
-            load_matrix(x[m],
-                        ag + icd_i_gpu_swizzle(t0 + m * 16 + lane % 16, lane / 16));
+            load_matrix(x[m], ag + icd_i_gpu_swizzle(t0 + m * 16 + lane % 16, lane / 16));
 #pragma unroll
         for (int n = 0; n < shape<V, BM>::pairs; n++) {
             uint32_t b[4];
@@ -97,19 +87,19 @@ ICD_INLINE void load_stage(const icd_gpu_product &p, unsigned char *room,
     unsigned char *to = room + stage % ICD_GPU_STAGES * shape<V, BM>::stage;
     if (count > ICD_GPU_STAGE) count = ICD_GPU_STAGE;
     if (count > 0) {
-        load_w<V, BM>(p, to, base + at, count);
+        load_w<V, shape<V, BM>::threads>(p, to, base + at, count);
         if (gather)
             gather_a<type, V, BM>(p, to + shape<V, BM>::w_bytes, base + at, count,
                                   item.tile * BM);
         else
-            load_a<type, V, BM>(p, to + shape<V, BM>::w_bytes, base + at, count,
-                                item.tile * BM);
+            load_a<type, V, BM>(p, to + shape<V, BM>::w_bytes,
+                                                    base + at, count, item.tile * BM);
     }
     copy_commit();
 }
 
-/* The pipeline. Every stage has one group of copies, empty at the end, so that waiting for
- * all but the last STAGES - 2 groups is waiting for this stage. */
+/* The pipeline. Every stage has one group of copies, empty at the end, so that waiting
+ * for all but the last STAGES - 2 groups is waiting for this stage. */
 template <int type, int V, int BM, bool gather, typename sum>
 ICD_INLINE void multiply_item(const icd_gpu_product &p, unsigned char *room,
                               const icd_gpu_item &item, sum (*c)[2][2][4])
@@ -125,82 +115,10 @@ ICD_INLINE void multiply_item(const icd_gpu_product &p, unsigned char *room,
         load_stage<type, V, BM, gather>(p, room, item, base, s + ICD_GPU_STAGES - 1);
         unsigned char *w = room + s % ICD_GPU_STAGES * shape<V, BM>::stage;
         multiply_stage<type, V, BM>(w, w + shape<V, BM>::w_bytes,
-                              left < ICD_GPU_STAGE ? left : ICD_GPU_STAGE, c);
+                                    left < ICD_GPU_STAGE ? left : ICD_GPU_STAGE, c);
     }
     copy_wait<0>();
     block_sync();
-}
-
-ICD_INLINE uint32_t bits_of(float v)
-{
-    return as_bits(v);
-}
-ICD_INLINE uint32_t bits_of(int32_t v)
-{
-    return (uint32_t)v;
-}
-ICD_INLINE void add_bits(float *c, uint32_t v)
-{
-    *c += as_float(v);
-}
-ICD_INLINE void add_bits(int32_t *c, uint32_t v)
-{
-    *c += (int32_t)v;
-}
-
-/* Puts this piece's sums into the workspace; true for the block that finds all of the
- * tile's pieces there, with their sum, added in the order of the pieces. */
-template <int V, int BM, typename sum>
-ICD_INLINE bool join_parts(const icd_gpu_product &p, const icd_gpu_item &item,
-                           unsigned char *room, sum *c)
-{
-    const int values = shape<V, BM>::pairs * 16, threads = shape<V, BM>::threads;
-    uint32_t *mine = p.partial + (int64_t)(item.slot + item.part) * V * BM + thread_id();
-#pragma unroll
-    for (int i = 0; i < values; i++) mine[i * threads] = bits_of(c[i]);
-    fence();
-    block_sync();
-    if (thread_id() == 0)
-        *(uint32_t *)room = count_up(p.tally + item.tally) + 1u == (uint32_t)item.parts;
-    block_sync();
-    bool last = *(uint32_t *)room != 0;
-    block_sync();
-    if (!last) return false;
-    fence();
-    if (thread_id() == 0) p.tally[item.tally] = 0;
-#pragma unroll
-    for (int i = 0; i < values; i++) c[i] = 0;
-    for (int part = 0; part < item.parts; part++) {
-        const uint32_t *from =
-            p.partial + (int64_t)(item.slot + part) * V * BM + thread_id();
-#pragma unroll
-        for (int i = 0; i < values; i++) add_bits(&c[i], load_fresh(from + i * threads));
-    }
-    return true;
-}
-
-template <int type>
-ICD_INLINE float finish(const icd_gpu_product &p, float v, int t, int r)
-{
-    if (type != ICD_GPU_BF16) v *= p.a_scale[t] * p.w_scale[r];
-    if (p.bias) v += p.bias[r];
-    return activate(v, p.act);
-}
-
-/* Two neighbouring rows of one token. */
-template <int type>
-ICD_INLINE void store_rows(const icd_gpu_product &p, float v0, float v1, int t, int r)
-{
-    if (t >= p.tokens || r >= p.rows) return;
-    const int64_t row = t * p.ldy;
-    bool both = r + 1 < p.rows;
-    float low = finish<type>(p, v0, t, r), high = both ? finish<type>(p, v1, t, r + 1) : 0;
-    if (!p.place && both && p.ldy % 2 == 0) {
-        store_pair(p, row + r, low, high);
-        return;
-    }
-    store_value(p, row + (p.place ? p.place[r] : r), low);
-    if (both) store_value(p, row + (p.place ? p.place[r + 1] : r + 1), high);
 }
 
 template <int type, int V, int BM, typename sum>
@@ -231,7 +149,10 @@ ICD_INLINE void product(const icd_gpu_product &p, unsigned char *room)
         const icd_gpu_item item = p.item[i];
         sum c[shape<V, BM>::pairs][2][2][4] = {};
         multiply_item<type, V, BM, gather>(p, room, item, c);
-        if (item.parts > 1 && !join_parts<V, BM>(p, item, room, &c[0][0][0][0])) continue;
+        if (item.parts > 1 &&
+            !join_parts<shape<V, BM>::pairs * 16, shape<V, BM>::threads>(p, item, room,
+                                                                         &c[0][0][0][0]))
+            continue;
         store_item<type, V, BM>(p, item, c);
     }
 }

@@ -190,8 +190,7 @@ typedef struct track {
 
 static const char *const WAY_NAME[WAYS] = {"ours", "cublaslt", "cusparselt"};
 
-/* Random numbers of the type, of like size: timings on zeros flatter. */
-static void random_values(int32_t type, unsigned char *out, int64_t bytes)
+void icd_i_gpu_random(int32_t type, unsigned char *out, int64_t bytes)
 {
     icd_rng rng;
     icd_i_rng_init(&rng, 1, 0);
@@ -216,7 +215,7 @@ static icd_status put_operands(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear 
     ICD_TRY(
         icd_device_alloc(ctx, gpu->device, l->tokens * l->width * 2, "operands", &t->y));
     ICD_TRY(ICD_ALLOC(ctx, bytes, &row));
-    random_values(l->type, row, bytes);
+    icd_i_gpu_random(l->type, row, bytes);
     for (int64_t i = 0; i < l->tokens; i++) {
         ICD_TRY(icd_device_upload(ctx, gpu->device, icd_dptr_add(t->x, i * bytes), row,
                                   bytes));

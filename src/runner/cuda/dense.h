@@ -22,6 +22,9 @@ icd_status icd_i_gpu_flat_put(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l,
  */
 icd_status icd_i_gpu_fastest(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l);
 
+/** Random numbers of a type, of like size: timings on zeros flatter. */
+void icd_i_gpu_random(int32_t type, unsigned char *out, int64_t bytes);
+
 /** A product by l->by, which is not ours; as icd_i_gpu_product. */
 icd_status icd_i_gpu_foreign(icd_ctx *ctx, icd_gpu *gpu, const icd_gpu_linear *l,
                              icd_dptr staged, icd_dptr scale, icd_dptr y, int64_t ldy);

@@ -89,10 +89,12 @@ icd_status icd_i_gpu_open(icd_ctx *ctx, const icd_runner_opts *opts, int64_t wid
     ICD_TRY(icd_device_open(ctx, &device, &out->device));
     icd_device_get_info(out->device, &out->info);
     ICD_TRY(load_images(ctx, out, module));
+    out->hopper = opts->wgmma && out->info.major == 9 && out->info.minor == 0;
     for (int i = 0; i < ICD_RUN_KERNELS; i++)
-        ICD_TRY(icd_i_device_kernel(ctx, out->device, module[KERNEL[i].image],
-                                    KERNEL[i].name, shared_of(i, widest),
-                                    &out->kernel[i]));
+        if (out->hopper || KERNEL[i].image != ICD_IMAGE_HOPPER)
+            ICD_TRY(icd_i_device_kernel(ctx, out->device, module[KERNEL[i].image],
+                                        KERNEL[i].name, shared_of(i, widest),
+                                        &out->kernel[i]));
     ICD_TRY(open_baselines(ctx, opts, out));
 done:
     if (status != ICD_OK) icd_i_gpu_close(ctx, out);

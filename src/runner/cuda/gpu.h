@@ -15,6 +15,8 @@
  * tile pipeline. */
 #define ICD_GPU_PIPELINE(V, BM)                                                          \
     (ICD_GPU_STAGES * ICD_GPU_STAGE * ICD_GPU_GRANULE * ((V) + (BM)))
+#define ICD_GPU_ROOM_OF(V, BM)                                                           \
+    (ICD_GPU_ROOMS * ICD_GPU_STAGE * ICD_GPU_GRANULE * ((V) + (BM)))
 #define ICD_GPU_DECODE_ROOM(T) ((T)*ICD_GPU_DECODE_X * ICD_GPU_GRANULE)
 #define ICD_GPU_KERNELS(X)                                                               \
     X(TILE_BF16_64_64, "icd_tile_bf16_64x64", TILE, ICD_GPU_PIPELINE(64, 64))            \
@@ -29,6 +31,18 @@
     X(TILE_FP8_64_128, "icd_tile_fp8_64x128", TILE, ICD_GPU_PIPELINE(64, 128))           \
     X(TILE_FP8_128_64, "icd_tile_fp8_128x64", TILE, ICD_GPU_PIPELINE(128, 64))           \
     X(TILE_FP8_128_128, "icd_tile_fp8_128x128", TILE, ICD_GPU_PIPELINE(128, 128))        \
+    X(HOPPER_BF16_64_128, "icd_hopper_bf16_64x128", HOPPER, ICD_GPU_ROOM_OF(64, 128))    \
+    X(HOPPER_BF16_64_256, "icd_hopper_bf16_64x256", HOPPER, ICD_GPU_ROOM_OF(64, 256))    \
+    X(HOPPER_BF16_128_128, "icd_hopper_bf16_128x128", HOPPER, ICD_GPU_ROOM_OF(128, 128)) \
+    X(HOPPER_BF16_128_256, "icd_hopper_bf16_128x256", HOPPER, ICD_GPU_ROOM_OF(128, 256)) \
+    X(HOPPER_INT8_64_128, "icd_hopper_int8_64x128", HOPPER, ICD_GPU_ROOM_OF(64, 128))    \
+    X(HOPPER_INT8_64_256, "icd_hopper_int8_64x256", HOPPER, ICD_GPU_ROOM_OF(64, 256))    \
+    X(HOPPER_INT8_128_128, "icd_hopper_int8_128x128", HOPPER, ICD_GPU_ROOM_OF(128, 128)) \
+    X(HOPPER_INT8_128_256, "icd_hopper_int8_128x256", HOPPER, ICD_GPU_ROOM_OF(128, 256)) \
+    X(HOPPER_FP8_64_128, "icd_hopper_fp8_64x128", HOPPER, ICD_GPU_ROOM_OF(64, 128))      \
+    X(HOPPER_FP8_64_256, "icd_hopper_fp8_64x256", HOPPER, ICD_GPU_ROOM_OF(64, 256))      \
+    X(HOPPER_FP8_128_128, "icd_hopper_fp8_128x128", HOPPER, ICD_GPU_ROOM_OF(128, 128))   \
+    X(HOPPER_FP8_128_256, "icd_hopper_fp8_128x256", HOPPER, ICD_GPU_ROOM_OF(128, 256))   \
     X(GATHER_BF16_64, "icd_gather_bf16_64x64", TILE, ICD_GPU_PIPELINE(64, 64))           \
     X(GATHER_BF16_128, "icd_gather_bf16_128x64", TILE, ICD_GPU_PIPELINE(128, 64))        \
     X(GATHER_INT8_64, "icd_gather_int8_64x64", TILE, ICD_GPU_PIPELINE(64, 64))           \
@@ -81,6 +95,14 @@ typedef struct icd_gpu_race {
     int64_t tokens, rows, cols, slots;
 } icd_gpu_race;
 
+/** What the first comparison of a Hopper kernel with the one for every device said. */
+typedef enum icd_gpu_trust {
+    ICD_GPU_UNTRIED,
+    ICD_GPU_TRUSTED, /**< the same values, and faster */
+    ICD_GPU_REFUSED
+} icd_gpu_trust;
+enum { ICD_GPU_HOPPERS = ICD_RUN_HOPPER_FP8_128_256 - ICD_RUN_HOPPER_BF16_64_128 + 1 };
+
 typedef struct icd_gpu {
     icd_device *device;
     icd_device_info info;
@@ -92,6 +114,8 @@ typedef struct icd_gpu {
     int64_t partial_bytes, tally_bytes, raw_bytes;
     icd_gpu_race *race;
     int64_t races, race_capacity;
+    bool hopper; /**< has the products of warp groups (kernels/cuda/hopper.cu) */
+    int8_t trust[ICD_GPU_HOPPERS]; /**< icd_gpu_trust of each of their kernels */
 } icd_gpu;
 
 /**
@@ -135,6 +159,7 @@ typedef struct icd_gpu_linear {
     bool plain;     /**< the staged row is the row itself */
     int64_t tokens; /**< prepared for; 0: not yet */
     icd_gpu_which run;
+    bool hopper;        /**< `run` is a kernel of hopper.cu */
     int32_t grid, tile; /**< tile: tokens of a tile */
     icd_dptr item, item_ptr;
     int64_t item_bytes;

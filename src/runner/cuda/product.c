@@ -1,5 +1,6 @@
 /* Products: which kernel for how many tokens, its schedule, its launch. */
 #include "runner/cuda/dense.h"
+#include "runner/cuda/hopper.h"
 
 #include "kernels/cuda/pack.h"
 
@@ -25,8 +26,15 @@ static icd_gpu_which tile_kernel(const icd_gpu_linear *l, int32_t tile)
     return (icd_gpu_which)(ICD_RUN_TILE_BF16_64_64 + 4 * type + 2 * wide + (tile == 128));
 }
 
+static icd_gpu_which hopper_kernel(const icd_gpu_linear *l, int32_t tile)
+{
+    return (icd_gpu_which)(ICD_RUN_HOPPER_BF16_64_128 + 4 * l->type +
+                           2 * (l->plan->vector == 128) + (tile == 256));
+}
+
 static int32_t tile_of(const icd_gpu_linear *l, int64_t tokens)
 {
+    if (l->hopper) return tokens <= 128 ? 128 : 256;
     if (tokens > ICD_GPU_DECODE) return tokens <= 64 || is_gather(l) ? 64 : 128;
     if (tokens > 4 || l->type == ICD_GPU_FP8) return ICD_GPU_DECODE;
     return tokens == 1 ? 1 : 4;
@@ -44,8 +52,9 @@ static icd_status choose(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l, int64_t 
 {
     int32_t resident = 0;
     l->tile = tile_of(l, tokens);
-    l->run =
-        l->tile <= ICD_GPU_DECODE ? decode_kernel(l, tokens) : tile_kernel(l, l->tile);
+    l->run = l->hopper                   ? hopper_kernel(l, l->tile)
+             : l->tile <= ICD_GPU_DECODE ? decode_kernel(l, tokens)
+                                         : tile_kernel(l, l->tile);
     icd_status status = icd_i_device_resident(ctx, gpu->device, &gpu->kernel[l->run],
                                               threads_of(l), &resident);
     l->grid = gpu->info.multiprocessors * resident;
@@ -82,12 +91,14 @@ done:
     return status;
 }
 
-static icd_status prepare(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l, int64_t tokens)
+icd_status icd_i_gpu_prepare_as(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l,
+                                int64_t tokens, bool hopper)
 {
     icd_status status = ICD_OK;
     icd_gpu_item *item = NULL;
     int32_t *ptr = NULL;
     l->tokens = 0;
+    l->hopper = hopper;
     icd_gpu_work work;
     ICD_TRY(choose(ctx, gpu, l, tokens, &work));
     ICD_TRY(ICD_ALLOC(ctx, icd_i_gpu_items(&work), &item));
@@ -102,6 +113,17 @@ done:
     icd_i_free(ctx, item);
     icd_i_free(ctx, ptr);
     return status;
+}
+
+/* Kernels for Hopper run once they have proved themselves against those for all. */
+static icd_status prepare(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *l, int64_t tokens)
+{
+    if (!gpu->hopper || is_gather(l) || tokens <= 64)
+        return icd_i_gpu_prepare_as(ctx, gpu, l, tokens, false);
+    int32_t tile = tokens <= 128 ? 128 : 256;
+    int8_t *trust = &gpu->trust[hopper_kernel(l, tile) - ICD_RUN_HOPPER_BF16_64_128];
+    if (*trust == ICD_GPU_UNTRIED) *trust = icd_i_gpu_try_hopper(ctx, gpu, l, tokens);
+    return icd_i_gpu_prepare_as(ctx, gpu, l, tokens, *trust == ICD_GPU_TRUSTED);
 }
 
 icd_status icd_i_gpu_prepare(icd_ctx *ctx, icd_gpu *gpu, icd_gpu_linear *linear,

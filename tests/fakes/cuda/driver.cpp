@@ -41,6 +41,7 @@ void reset()
     state.memory = (size_t)1 << 30;
     state.devices = 1;
     state.major = 9;
+    state.processors = 4;
     state.pinnable = 1 << 20;
     state.product_ms = 1;
 }
@@ -69,6 +70,11 @@ bool emu_is_global(const void *p, size_t bytes)
     if (after == blocks.begin()) return false;
     --after;
     return at + bytes <= after->first + after->second;
+}
+
+bool emu_is_wrong()
+{
+    return state.wrong != 0;
 }
 
 bool emu_has_fp8()
@@ -125,8 +131,8 @@ API int cuDeviceTotalMem_v2(size_t *bytes, int)
 API int cuDeviceGetAttribute(int *v, int which, int)
 {
     TOLD("cuDeviceGetAttribute");
-    static const std::map<int, int> value = {{16, 4}, {38, 4 << 20}, {76, 0}, {97, 232448}, {109, 1 << 27}};
-    *v = which == 75 ? state.major : which == 108 ? state.pinnable : value.count(which) ? value.at(which) : 0;
+    static const std::map<int, int> value = {{38, 4 << 20}, {76, 0}, {97, 232448}, {109, 1 << 27}};
+    *v = which == 75 ? state.major : which == 16 ? state.processors : which == 108 ? state.pinnable : value.count(which) ? value.at(which) : 0;
     return OK;
 }
 API int cuDevicePrimaryCtxRetain(void **c, int)

@@ -11,6 +11,8 @@ typedef struct fake_cuda_state {
     size_t memory;    /* bytes of the device */
     int devices;      /* how many there are */
     int major;        /* compute capability */
+    int wrong;        /* products of warp groups give another value */
+    int processors;   /* multiprocessors */
     int pinnable;     /* bytes of L2 that may be set aside */
     const char *fail; /* symbol that fails, or NULL */
     int fail_with;    /* its CUresult */

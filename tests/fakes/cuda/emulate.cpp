@@ -22,10 +22,19 @@ struct copy {
     bool valid;
 };
 
+struct group_product {
+    int type, n;
+    void *c;
+    uint64_t a, b, seen; /* seen: of the operands, when it was asked for */
+};
+
 struct fiber {
     void *stack_pointer;
     std::vector<std::vector<copy>> groups; /* committed, oldest first */
     std::vector<copy> open;
+    std::vector<std::vector<group_product>> products; /* the same */
+    std::vector<group_product> asked;
+    bool unseen; /* copies came that no fence shows to products */
     int exchanges;
     bool done;
 };
@@ -98,6 +107,8 @@ void run_thread()
 {
     m.fn(m.params);
     if (!m.fibers[m.current].open.empty()) wrong("copies were never committed");
+    if (!m.fibers[m.current].asked.empty() || !m.fibers[m.current].products.empty())
+        wrong("products were never waited for");
     m.fibers[m.current].done = true;
     m.alive--;
     int next = next_alive(m.current);
@@ -192,8 +203,9 @@ bool emu_launch(emu_kernel *fn, unsigned blocks, unsigned threads, size_t shared
     }
     m.fibers.assign(threads, fiber());
     m.warps.assign(threads / LANES, warp());
-    m.shared_room.assign(shared + 256, 0);
-    m.shared = (unsigned char *)(((uintptr_t)m.shared_room.data() + 127) & ~(uintptr_t)127);
+    m.shared_room.assign(shared + 1024, 0);
+    m.shared =
+        (unsigned char *)(((uintptr_t)m.shared_room.data() + 1023) & ~(uintptr_t)1023);
     m.shared_bytes = shared;
     m.stacks = (unsigned char *)malloc((size_t)threads * STACK);
     m.fn = fn;
@@ -247,6 +259,7 @@ void emu_copy_wait(int left)
     fiber &f = m.fibers[m.current];
     while ((int)f.groups.size() > left) {
         for (const copy &c : f.groups.front()) finish(c);
+        if (!f.groups.front().empty()) f.unseen = true;
         f.groups.erase(f.groups.begin());
     }
 }
@@ -352,4 +365,108 @@ bool emu_multiply_e4m3(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1
         return v;
     });
     return true;
+}
+
+/* ---- products of warp groups ---- */
+
+uint32_t emu_shared_address(const void *p)
+{
+    return (uint32_t)((const unsigned char *)p - m.shared);
+}
+
+/* PTX ISA, matrix descriptor: row `row` of an operand whose rows have 32 bytes, word
+ * `word` of it, as the 32-byte swizzle stores it: bit 4 of an address changes with bit 7. */
+static uint32_t operand_word(uint64_t descriptor, int row, int word)
+{
+    uint32_t at = (uint32_t)(descriptor & 0x3fff) << 4;
+    uint32_t stride = (uint32_t)(descriptor >> 32 & 0x3fff) << 4, value;
+    at += (uint32_t)(row / 8) * stride + (uint32_t)(row % 8) * 32 + (uint32_t)word * 4;
+    at ^= (at >> 7 & 1) << 4;
+    if (at + 4 > m.shared_bytes) wrong("an operand outside the block's shared memory");
+    memcpy(&value, m.shared + at, 4);
+    return value;
+}
+
+static void check_descriptor(uint64_t d)
+{
+    if (d >> 62 != 3) wrong("an operand in another swizzle than that of 32 bytes");
+    if (d >> 49 & 7) wrong("an operand with a base offset");
+    if ((d & 0x3fff) % 16) wrong("an operand that does not begin with its swizzle");
+}
+
+static uint64_t operands_seen(const group_product &p)
+{
+    uint64_t hash = 1469598103934665603u;
+    for (int row = 0; row < 64 + p.n; row++)
+        for (int word = 0; word < 8; word++)
+            hash = (hash ^ (row < 64 ? operand_word(p.a, row, word)
+                                     : operand_word(p.b, row - 64, word))) *
+                   1099511628211u;
+    return hash;
+}
+
+static float add_words(int type, uint32_t x, uint32_t w, float v)
+{
+    if (type == 0)
+        return v + bf16_at(x, 0) * bf16_at(w, 0) + bf16_at(x, 1) * bf16_at(w, 1);
+    for (int i = 0; i < 4; i++) v += e4m3_at(x, i) * e4m3_at(w, i);
+    return v;
+}
+
+/* PTX ISA, D of wgmma.m64nN: warp w of the group has rows 16 w .. 16 w + 15, laid out over
+ * its lanes as those of mma.m16n8, every eight columns in four registers. */
+static void multiply_group(const group_product &p)
+{
+    int lane = m.current % LANES, warp = m.current / LANES % 4;
+    if (m.current % (4 * LANES) == 0 && operands_seen(p) != p.seen)
+        wrong("an operand changed before its product was waited for");
+    for (int i = 0; i < p.n / 2; i++) {
+        int row = warp * 16 + lane / 4 + i % 4 / 2 * 8;
+        int column = i / 4 * 8 + lane % 4 * 2 + i % 2;
+        for (int word = 0; word < 8; word++) {
+            uint32_t x = operand_word(p.a, row, word ^ emu_is_wrong()),
+                     w = operand_word(p.b, column, word);
+            if (p.type == 1)
+                ((int32_t *)p.c)[i] = dot4(x, w, ((int32_t *)p.c)[i]);
+            else
+                ((float *)p.c)[i] = add_words(p.type, x, w, ((float *)p.c)[i]);
+        }
+    }
+}
+
+void emu_group_multiply(int type, int n, void *c, uint64_t a, uint64_t b)
+{
+    fiber &f = m.fibers[m.current];
+    if (!emu_has_fp8()) wrong("a warp group's product on a device without them");
+    if (f.unseen) wrong("a product of what was copied without a fence");
+    check_descriptor(a);
+    check_descriptor(b);
+    group_product p = {type, n, c, a, b, 0};
+    if (m.current % (4 * LANES) == 0) p.seen = operands_seen(p);
+    f.asked.push_back(p);
+}
+
+void emu_group_fence()
+{
+}
+
+void emu_group_commit()
+{
+    fiber &f = m.fibers[m.current];
+    f.products.push_back(f.asked);
+    f.asked.clear();
+}
+
+void emu_group_wait(int left)
+{
+    fiber &f = m.fibers[m.current];
+    while ((int)f.products.size() > left) {
+        for (const group_product &p : f.products.front()) multiply_group(p);
+        f.products.erase(f.products.begin());
+    }
+}
+
+void emu_fence_copies()
+{
+    m.fibers[m.current].unseen = false;
 }

@@ -56,6 +56,17 @@ void emu_multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 void emu_multiply(int32_t c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 bool emu_multiply_e4m3(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 uint4 emu_load(const void *p);
+uint32_t emu_shared_address(const void *p);
+/** A thread's sums of a product of its warp group, computed when it is waited for from
+ * operands that must not have changed since. */
+void emu_group_multiply(int type, int n, void *c, uint64_t a, uint64_t b);
+void emu_group_fence();
+void emu_group_commit();
+void emu_group_wait(int left);
+void emu_fence_copies();
+
+/** True where products of warp groups are to be wrong. */
+bool emu_is_wrong();
 
 /** True where the fake device has an instruction for products of e4m3. */
 bool emu_has_fp8();
@@ -72,15 +83,16 @@ bool emu_has_fp8();
     static void name##_body(const type &p)
 #define ICD_SHARED(name) unsigned char *name = emu_shared()
 
-#define thread_id     emu_thread
-#define block_id      emu_block
-#define block_sync    emu_block_sync
-#define warp_xor      emu_warp_xor
-#define copy_async    emu_copy_async
-#define copy_commit   emu_copy_commit
-#define multiply      emu_multiply
-#define load_stream   emu_load
-#define multiply_e4m3 emu_multiply_e4m3
+#define thread_id      emu_thread
+#define block_id       emu_block
+#define block_sync     emu_block_sync
+#define warp_xor       emu_warp_xor
+#define copy_async     emu_copy_async
+#define copy_commit    emu_copy_commit
+#define multiply       emu_multiply
+#define load_stream    emu_load
+#define shared_address emu_shared_address
+#define multiply_e4m3  emu_multiply_e4m3
 
 static inline void fence()
 {
