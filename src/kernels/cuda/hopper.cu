@@ -62,19 +62,23 @@ ICD_INLINE void multiply_stage(const unsigned char *w, int count,
         w + shape<V, BM>::w_bytes +
         thread_id() / WARPGROUP * WARPGROUP_ROWS * ICD_GPU_GRANULE;
     const uint64_t x = operand_of(mine), y = operand_of(w);
-    group_fence();
     /* Nearly every stage is full, and then addresses are constants apart. */
     if (count == ICD_GPU_STAGE) {
+        group_fence();
 #pragma unroll
         for (int g = 0; g < ICD_GPU_STAGE; g++)
             group_multiply<type, V>(c, x + g * (BM * ICD_GPU_GRANULE / 16),
                                     y + g * (V * ICD_GPU_GRANULE / 16));
-    } else {
-#pragma unroll 1
-        for (int g = 0; g < count; g++)
-            group_multiply<type, V>(c, x + g * (BM * ICD_GPU_GRANULE / 16),
-                                    y + g * (V * ICD_GPU_GRANULE / 16));
+        group_commit();
+        return;
     }
+#pragma unroll 1
+    for (int g = 0; g < count; g++) {
+        group_fence();
+        group_multiply<type, V>(c, x + g * (BM * ICD_GPU_GRANULE / 16),
+                                y + g * (V * ICD_GPU_GRANULE / 16));
+    }
+    group_fence();
     group_commit();
 }
 
