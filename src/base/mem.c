@@ -33,23 +33,23 @@ bool icd_i_add_size(size_t a, size_t b, size_t *out)
 
 /* calloc gets large blocks as untouched zero pages from the system; memset would touch
  * them all. */
-static void *raw_zeroed(icd_ctx *ctx, size_t bytes)
+static void *raw_block(icd_ctx *ctx, size_t bytes, bool zeroed)
 {
-    if (ctx->libc) return calloc(1, bytes);
+    if (ctx->libc && zeroed) return calloc(1, bytes);
     void *raw = ctx->allocator.realloc(ctx->allocator.user, NULL, bytes);
-    if (raw) memset(raw, 0, bytes);
+    if (raw && zeroed) memset(raw, 0, bytes);
     return raw;
 }
 
 /* The allocator promises no alignment beyond malloc's: the block starts at the next
  * multiple of 64 that leaves room for the allocator's own pointer in front of it. */
-static void *aligned_zeroed(icd_ctx *ctx, size_t bytes)
+static void *aligned_block(icd_ctx *ctx, size_t bytes, bool zeroed)
 {
     size_t total = 0;
     if (!icd_i_add_size(bytes, ALIGNMENT + sizeof(void *), &total)) return NULL;
     if (total > PTRDIFF_MAX) return NULL; /* pointer differences would not fit any more */
     if (ctx->region) return icd_i_region_give(ctx->region, bytes);
-    char *raw = raw_zeroed(ctx, total);
+    char *raw = raw_block(ctx, total, zeroed);
     if (!raw) return NULL;
     uintptr_t first = (uintptr_t)raw + sizeof(void *);
     size_t skip = sizeof(void *) + (ALIGNMENT - first % ALIGNMENT) % ALIGNMENT;
@@ -68,7 +68,7 @@ static icd_status check_room(icd_ctx *ctx, size_t bytes)
         ldexp((double)bytes, -30), ldexp(left, -30));
 }
 
-icd_status icd_i_alloc(icd_ctx *ctx, int64_t count, size_t elem, void **out)
+static icd_status alloc(icd_ctx *ctx, int64_t count, size_t elem, bool zeroed, void **out)
 {
     size_t bytes = 0;
     void *ptr = NULL;
@@ -82,7 +82,7 @@ icd_status icd_i_alloc(icd_ctx *ctx, int64_t count, size_t elem, void **out)
     if (icd_i_mul_size((size_t)count, elem, &bytes)) {
         icd_status status = check_room(ctx, bytes);
         if (status != ICD_OK) return status;
-        ptr = aligned_zeroed(ctx, bytes);
+        ptr = aligned_block(ctx, bytes, zeroed);
     }
     if (!ptr)
         return icd_i_fail(ctx, ICD_ENOMEM, NULL, NULL,
@@ -90,6 +90,16 @@ icd_status icd_i_alloc(icd_ctx *ctx, int64_t count, size_t elem, void **out)
                           (long long)count, elem);
     memcpy(out, &ptr, sizeof ptr);
     return ICD_OK;
+}
+
+icd_status icd_i_alloc(icd_ctx *ctx, int64_t count, size_t elem, void **out)
+{
+    return alloc(ctx, count, elem, true, out);
+}
+
+icd_status icd_i_alloc_unset(icd_ctx *ctx, int64_t count, size_t elem, void **out)
+{
+    return alloc(ctx, count, elem, false, out);
 }
 
 void icd_i_free(icd_ctx *ctx, void *ptr)

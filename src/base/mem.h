@@ -23,6 +23,12 @@ icd_status icd_i_alloc(icd_ctx *ctx, int64_t count, size_t elem, void **out);
 #define ICD_ALLOC(ctx, count, out)                                                       \
     icd_i_alloc((ctx), (count), sizeof **(out), (void **)(out))
 
+/** The same, but the elements have no values yet: for large arrays that are written
+ * before they are read. */
+icd_status icd_i_alloc_unset(icd_ctx *ctx, int64_t count, size_t elem, void **out);
+#define ICD_ALLOC_UNSET(ctx, count, out)                                                 \
+    icd_i_alloc_unset((ctx), (count), sizeof **(out), (void **)(out))
+
 /** Grows *ptr (from icd_i_alloc) to at least `need` elements, doubling; the new tail is
  * zero. */
 icd_status icd_i_grow(icd_ctx *ctx, void **ptr, int64_t *capacity, int64_t need,

@@ -41,28 +41,46 @@ static icd_range slots_of(const icd_bounds *bounds, int32_t k)
     return (icd_range){bounds->at[k], bounds->at[k + 1]};
 }
 
-static bool holds(icd_range r, int32_t slot)
+/* 1 inside, else 0: whether an edge stays is hard to guess, hence no branch. */
+static int32_t holds(icd_range r, int32_t slot)
 {
-    return slot >= r.begin && slot < r.end;
+    return (uint32_t)slot - (uint32_t)r.begin < (uint32_t)(r.end - r.begin);
 }
 
-static int64_t copy_row(const copying *c, int32_t i, icd_edge *row)
+static icd_range zone_of_row(const copying *c, int32_t i)
+{
+    return slots_of(c->zones, c->b->zone_of[c->b->block_of[i]]);
+}
+
+static int64_t count_row(const copying *c, int32_t i)
+{
+    const icd_wgraph *g = c->g;
+    const int32_t *slot_of = c->b->slot_of;
+    int32_t v = c->order[i];
+    icd_range zone = zone_of_row(c, i);
+    int64_t count = 0;
+    for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k)
+        count += holds(zone, slot_of[g->edge[k].to]);
+    return count;
+}
+
+/* Every edge is written; the next one takes its place unless it belongs there. */
+static void copy_row(const copying *c, int32_t i)
 {
     icd_blocks *b = c->b;
-    const icd_wgraph *g = c->g;
-    int32_t v = c->order[i], block = b->block_of[i];
-    icd_range mine = slots_of(b->bounds, block), zone = {0, g->n};
-    int64_t count = 0;
-    if (c->zones) zone = slots_of(c->zones, b->zone_of[block]);
-    b->own[i] = 0;
-    for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
-        int32_t to = b->slot_of[g->edge[k].to];
-        if (!holds(zone, to)) continue;
-        if (holds(mine, to)) b->own[i] += g->edge[k].w;
-        if (row) row[count] = (icd_edge){to, g->edge[k].w};
-        count++;
+    const int32_t *slot_of = b->slot_of;
+    const icd_edge *from = c->g->edge + c->g->ptr[c->order[i]];
+    icd_edge *to = b->g.edge + b->g.ptr[i], *end = b->g.edge + b->g.ptr[i + 1];
+    icd_range mine = slots_of(b->bounds, b->block_of[i]), zone = {0, c->g->n};
+    int32_t own = 0;
+    if (c->zones) zone = zone_of_row(c, i);
+    for (; to < end; ++from) {
+        int32_t slot = slot_of[from->to];
+        *to = (icd_edge){slot, from->w};
+        to += holds(zone, slot);
+        own += from->w & -holds(mine, slot);
     }
-    return count;
+    b->own[i] = own;
 }
 
 static void count_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
@@ -72,8 +90,7 @@ static void count_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker
     (void)worker;
     icd_i_chunk_range(c->g->n, chunk, chunks, &begin, &end);
     if (icd_i_cancelled(c->ctx)) return;
-    for (int64_t i = begin; i < end; ++i)
-        c->b->g.ptr[i + 1] = copy_row(c, (int32_t)i, NULL);
+    for (int64_t i = begin; i < end; ++i) c->b->g.ptr[i + 1] = count_row(c, (int32_t)i);
 }
 
 static void copy_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
@@ -83,8 +100,7 @@ static void copy_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
     (void)worker;
     icd_i_chunk_range(c->g->n, chunk, chunks, &begin, &end);
     if (icd_i_cancelled(c->ctx)) return;
-    for (int64_t i = begin; i < end; ++i)
-        copy_row(c, (int32_t)i, c->b->g.edge + c->b->g.ptr[i]);
+    for (int64_t i = begin; i < end; ++i) copy_row(c, (int32_t)i);
 }
 
 /* Rows in the order of the slots: members of a block are neighbours in memory. `slot_of`
@@ -103,7 +119,7 @@ static icd_status copy_rows(icd_ctx *ctx, icd_blocks *b, const icd_wgraph *g,
         icd_i_parallel(ctx, chunks, count_chunk, &c);
     }
     for (int32_t i = 0; i < g->n; ++i) b->g.ptr[i + 1] += b->g.ptr[i];
-    ICD_TRY(ICD_ALLOC(ctx, b->g.ptr[g->n], &b->g.edge));
+    ICD_TRY(ICD_ALLOC_UNSET(ctx, b->g.ptr[g->n], &b->g.edge));
     icd_i_parallel(ctx, chunks, copy_chunk, &c);
     ICD_TRY(icd_i_check_cancel(ctx));
     for (int32_t i = 0; i < g->n; ++i) b->slot_of[i] = b->at[i] = i;

@@ -60,9 +60,12 @@ static void flip(icd_sides *s, int32_t v)
     s->out[v] = in;
 }
 
-static inline void edge_flipped(icd_sides *s, int32_t v, icd_edge e)
+/* @param side [in] of the node that moved, now; no branch, for the other end's is as good
+ * as random */
+static inline void edge_flipped(icd_sides *s, int32_t side, icd_edge e)
 {
-    int32_t delta = s->side[e.to] == s->side[v] ? -e.w : e.w;
+    int32_t same = (s->side[e.to] ^ side) - 1; /* a mask */
+    int32_t delta = (e.w ^ same) - same;
     s->gain[e.to] += 2 * delta;
     s->out[e.to] += delta;
 }
@@ -71,7 +74,7 @@ void icd_i_sides_move(icd_sides *s, int32_t v)
 {
     flip(s, v);
     for (int64_t k = s->g->ptr[v]; k < s->g->ptr[v + 1]; ++k)
-        edge_flipped(s, v, s->g->edge[k]);
+        edge_flipped(s, s->side[v], s->g->edge[k]);
 }
 
 static int32_t block_max(const int32_t *a)
@@ -125,22 +128,33 @@ static void heap_edge(fm_pass *p, int32_t u)
         icd_i_heap_push(&p->heap[s->side[u]], u);
 }
 
+/* A board has the gain of every node that may move, GONE for the others. */
+static inline void board_edge(const fm_pass *p, int32_t u)
+{
+    int32_t locked = -(p->at[u] == LOCKED); /* a mask */
+    p->board[p->s->side[u]][u] = (p->s->gain[u] & ~locked) | (GONE & locked);
+}
+
 static void move_in_pass(fm_pass *p, int32_t v)
 {
     icd_sides *s = p->s;
-    const icd_edge *edge = s->g->edge + s->g->ptr[v];
-    int64_t count = s->g->ptr[v + 1] - s->g->ptr[v];
+    const icd_edge *edge = s->g->edge + s->g->ptr[v],
+                   *end = s->g->edge + s->g->ptr[v + 1];
     lock(p, v);
     flip(s, v);
-    for (int64_t k = 0; k < count; ++k) {
-        int32_t u = edge[k].to;
-        edge_flipped(s, v, edge[k]);
-        if (!p->scans)
-            heap_edge(p, u);
-        else
-            p->board[s->side[u]][u] = p->at[u] == LOCKED ? GONE : s->gain[u];
-    }
+    int32_t side = s->side[v];
     p->moved[p->moves++] = v;
+    if (p->scans) {
+        for (; edge < end; ++edge) {
+            edge_flipped(s, side, *edge);
+            board_edge(p, edge->to);
+        }
+        return;
+    }
+    for (; edge < end; ++edge) {
+        edge_flipped(s, side, *edge);
+        heap_edge(p, edge->to);
+    }
 }
 
 /* The side that holds too much gives; at the exact target, the one with the better offer.

@@ -9,6 +9,7 @@
 
 enum {
     SWEEPS = 4,
+    LANE = 1 << 20,        /* keys that are counted in 32 bits */
     HURRY_ABOVE = 1 << 16, /* entries */
     CHECK_EVERY = 1 << 16, /* indices between two looks at the clock */
     SPECTRAL_AUTO = 256,   /* indices up to which three dense spectra cost milliseconds */
@@ -25,12 +26,12 @@ typedef struct lower {
     icd_budget *budget;
     const icd_csr *w;
     int32_t n, g;
-    bool hurried;    /* one sweep must do: a solve takes little longer than this */
+    int32_t sweeps;  /* few, where a solve takes little longer than they do */
     int64_t longest; /* row */
     double total;    /* weight of all pairs */
     double *degree;  /* of an index */
     double *price;
-    float *scratch;
+    int32_t *scratch;
 } lower;
 
 static int64_t row_count(const icd_csr *w, int32_t v)
@@ -38,29 +39,53 @@ static int64_t row_count(const icd_csr *w, int32_t v)
     return w->row_ptr[v + 1] - w->row_ptr[v];
 }
 
-/* The k-th largest, k from 0, by quickselect; reorders a. */
-static float kth_largest(float *a, int64_t n, int64_t k)
+/* The bits of a float that is not negative: they order as the values do. */
+static int32_t key_of(float value)
 {
-    int64_t low = 0, high = n - 1;
-    while (low < high) {
-        float pivot = a[low + (high - low) / 2];
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (a[i] > pivot) i++;
-            while (a[j] < pivot) j--;
-            if (i > j) break;
-            float swap = a[i];
-            a[i++] = a[j];
-            a[j--] = swap;
-        }
-        if (k <= j)
-            high = j;
-        else if (k >= i)
-            low = i;
-        else
-            break;
+    int32_t key;
+    memcpy(&key, &value, sizeof key);
+    return key;
+}
+
+static float value_of(int32_t key)
+{
+    float value;
+    memcpy(&value, &key, sizeof value);
+    return value;
+}
+
+static int64_t count_above(const int32_t *key, int64_t n, int32_t level)
+{
+    int64_t above = 0;
+    for (int64_t begin = 0; begin < n; begin += LANE) {
+        int64_t end = begin + LANE < n ? begin + LANE : n;
+        int32_t count = 0;
+        for (int64_t i = begin; i < end; ++i) count += key[i] > level;
+        above += count;
     }
-    return a[k];
+    return above;
+}
+
+/* The lowest level that at most k of n keys lie above, or any that just k do. By halving:
+ * it needs no order among the keys, and no branch that depends on them. */
+static int32_t level_above(const int32_t *key, int64_t n, int64_t k)
+{
+    int32_t low = key[0], high = key[0];
+    for (int64_t i = 1; i < n; ++i) {
+        low = key[i] < low ? key[i] : low;
+        high = key[i] > high ? key[i] : high;
+    }
+    if (k >= n) return low;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        int64_t above = count_above(key, n, middle);
+        if (above == k) return middle;
+        if (above > k)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return high;
 }
 
 /* Degree bound. An index keeps at most g - 1 of its pairs inside its granule, so the kept
@@ -68,7 +93,8 @@ static float kth_largest(float *a, int64_t n, int64_t k)
  *     max sum w_e x_e,  sum_{e at v} x_e <= g - 1,  0 <= x_e <= 1,
  * and by weak duality every price y >= 0 bounds what is kept:
  *     kept <= (g - 1) sum_v y_v + sum_e max(0, w_e - y_u - y_v).
- * With the others fixed, y_v is best at the g-th largest of w_e - y_u, or at 0. */
+ * With the others fixed, y_v is best where g - 1 of the w_e - y_u lie above it, or at 0.
+ */
 static void set_price(lower *b, int32_t v)
 {
     const icd_csr *w = b->w;
@@ -77,9 +103,9 @@ static void set_price(lower *b, int32_t v)
     if (row_count(w, v) < b->g) return;
     for (int64_t k = w->row_ptr[v]; k < w->row_ptr[v + 1]; ++k) {
         double left = (double)w->val[k] - b->price[w->col[k]];
-        if (left > 0) b->scratch[count++] = (float)left;
+        if (left > 0) b->scratch[count++] = key_of((float)left);
     }
-    if (count >= b->g) b->price[v] = (double)kth_largest(b->scratch, count, b->g - 1);
+    if (count >= b->g) b->price[v] = value_of(level_above(b->scratch, count, b->g - 1));
 }
 
 /* sum_e max(0, w_e - y_u - y_v) is the total less sum_e min(w_e, y_u + y_v), to which
@@ -108,15 +134,16 @@ static void sweep_prices(lower *b)
     }
 }
 
-/* What each would pay alone, halved. */
+/* Half of what each would pay alone. */
 static void start_at_half(lower *b)
 {
     for (int32_t v = 0; v < b->n; ++v) {
-        set_price(b, v);
-        b->degree[v] = b->price[v];
+        int64_t count = row_count(b->w, v);
         b->price[v] = 0;
+        if (count < b->g) continue;
+        memcpy(b->scratch, b->w->val + b->w->row_ptr[v], (size_t)count * sizeof(float));
+        b->price[v] = value_of(level_above(b->scratch, count, b->g - 1)) / 2.0;
     }
-    for (int32_t v = 0; v < b->n; ++v) b->price[v] = b->degree[v] / 2;
 }
 
 /* From prices of zero, where the first ends of a pair pay for both, and from half the
@@ -124,10 +151,10 @@ static void start_at_half(lower *b)
 static double degree_bound(lower *b)
 {
     double least = b->total;
-    for (int start = b->hurried; start < 2 && b->longest >= b->g; ++start) {
+    for (int start = b->sweeps < SWEEPS; start < 2 && b->longest >= b->g; ++start) {
         for (int32_t v = 0; v < b->n; ++v) b->price[v] = 0;
         if (start == 1) start_at_half(b);
-        for (int sweep = 0; sweep < (b->hurried ? 1 : SWEEPS); ++sweep) sweep_prices(b);
+        for (int32_t sweep = 0; sweep < b->sweeps; ++sweep) sweep_prices(b);
         double kept = kept_at_most(b);
         if (kept < least) least = kept;
     }
@@ -162,6 +189,32 @@ static int64_t least_parted(const lower *b, int32_t *queue, uint8_t *seen)
     return parted;
 }
 
+/* The lightest `parted` of all pairs weigh at least this: those below a level that no
+ * more lie below, and the level for each of the others. */
+static double lightest(const lower *b, int64_t parted, int32_t *light)
+{
+    int64_t count = 0, below = 0;
+    double sum = 0;
+    for (int32_t v = 0; v < b->n; ++v)
+        for (int64_t k = b->w->row_ptr[v]; k < b->w->row_ptr[v + 1]; ++k)
+            if (b->w->col[k] > v) light[count++] = INT32_MAX - key_of(b->w->val[k]);
+    if (parted > count) parted = count;
+    if (parted == 0) return 0;
+    int32_t level = level_above(light, count, parted);
+    for (int64_t k = 0; k < count; ++k) {
+        below += light[k] > level;
+        sum += light[k] > level ? (double)value_of(INT32_MAX - light[k]) : 0;
+    }
+    return sum + (double)(parted - below) * (double)value_of(INT32_MAX - level);
+}
+
+/* What the forest bound comes to at most: the lightest pairs weigh no more than as many
+ * of mean weight. */
+static double forest_most(const lower *b)
+{
+    return 2 * b->total / (double)b->w->nnz * (double)((b->n - 1) / b->g);
+}
+
 /* Forest bound. A component of c indices lies in ceil(c/g) granules or more, and the
  * pairs between these join them: at least that many less one are cut, whichever they are,
  * so the lightest of all pairs bound their weight. */
@@ -170,19 +223,12 @@ static icd_status forest_bound(const lower *b, double *bound)
     icd_status status;
     int32_t *queue = NULL;
     uint8_t *seen = NULL;
-    float *light = NULL;
-    int64_t count = 0;
-    *bound = 0;
+    int32_t *light = NULL;
     ICD_TRY(ICD_ALLOC(b->ctx, b->n, &queue));
     ICD_TRY(ICD_ALLOC(b->ctx, b->n, &seen));
-    ICD_TRY(ICD_ALLOC(b->ctx, b->w->nnz, &light));
+    ICD_TRY(ICD_ALLOC_UNSET(b->ctx, b->w->nnz, &light));
     int64_t parted = least_parted(b, queue, seen);
-    if (icd_i_budget_over(b->budget)) goto done;
-    for (int32_t v = 0; v < b->n; ++v)
-        for (int64_t k = b->w->row_ptr[v]; k < b->w->row_ptr[v + 1]; ++k)
-            if (b->w->col[k] > v) light[count++] = -b->w->val[k];
-    if (parted > 0) kth_largest(light, count, parted - 1);
-    for (int64_t k = 0; k < parted; ++k) *bound -= (double)light[k];
+    if (!icd_i_budget_over(b->budget)) *bound = lightest(b, parted, light);
 done:
     icd_i_free(b->ctx, queue);
     icd_i_free(b->ctx, seen);
@@ -275,12 +321,14 @@ static icd_status cut_bound(icd_ctx *ctx, const icd_csr *w, const icd_solver_opt
     double best = 0, other = 0;
     lower b = {ctx, budget, .w = w, .n = (int32_t)w->n, .g = o->granule};
     if (w->n <= o->granule) return ICD_OK;
-    b.hurried =
-        o->bound == ICD_BOUND_AUTO && o->effort < ICD_EFFORT_HIGH && w->nnz > HURRY_ABOVE;
+    b.sweeps = SWEEPS;
+    if (o->bound == ICD_BOUND_AUTO && o->effort < ICD_EFFORT_HIGH && w->nnz > HURRY_ABOVE)
+        b.sweeps = o->effort == ICD_EFFORT_DEFAULT;
     ICD_TRY(lower_init(&b));
     if (!(b.total > 0)) goto done;
     best = degree_bound(&b);
-    if (!icd_i_budget_over(budget)) ICD_TRY(forest_bound(&b, &other));
+    if (best < forest_most(&b) && !icd_i_budget_over(budget))
+        ICD_TRY(forest_bound(&b, &other));
     if (other > best) best = other;
     if (wants_spectral(&b, o) && !icd_i_budget_over(budget)) {
         count_degrees(&b);

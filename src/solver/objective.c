@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/threads.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,8 @@ typedef struct judge {
     const icd_solver_opts *o;
     icd_ctx *ctx;
     int32_t n;
-    place *at; /* by index */
+    place *at;     /* by index */
+    int32_t *slot; /* the same, close together */
     double *degree, *block_degree;
     int32_t blocks;
     pair_sums sum[CHUNKS];
@@ -50,24 +52,108 @@ static void add_pair(const judge *j, place p, place q, double w, pair_sums *s)
     s->cost += w * icd_i_phi(j->o, far);
 }
 
+/* Where granules are a power of two of slots, and are what Q counts by, the highest bit
+ * in which two slots differ tells which of all these a pair is parted by. */
+typedef struct bit_sums {
+    double weight[2][32]; /* of pairs by highest bit; in two sums, since they wait for
+                           * each other otherwise */
+} bit_sums;
+
+static int bit_of(int32_t granule)
+{
+    return 31 - __builtin_clz((uint32_t)granule);
+}
+
+static double above(const bit_sums *s, int bit)
+{
+    double sum = 0;
+    for (int b = 31; b >= bit; --b) sum += s->weight[0][b] + s->weight[1][b];
+    return sum;
+}
+
+static void add_bits(const judge *j, const bit_sums *bits, double cost, pair_sums *s)
+{
+    int32_t g = j->o->granule;
+    *s = (pair_sums){.total = above(bits, 0),
+                     .cost = cost,
+                     .cut = above(bits, bit_of(g)),
+                     .quarter = above(bits, bit_of(g > 4 ? g / 4 : 1)),
+                     .cut16 = above(bits, 4),
+                     .cut64 = above(bits, 6),
+                     .cut128 = above(bits, 7)};
+    s->inside = s->total - s->cut;
+}
+
+/* Of each row the pairs with higher indices. */
+static int64_t first_pair(const icd_csr *w, int64_t i)
+{
+    int64_t low = w->row_ptr[i], high = w->row_ptr[i + 1];
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (w->col[middle] > i)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static void sum_bits(const judge *j, int64_t begin, int64_t end, pair_sums *s)
+{
+    const icd_csr *w = j->problem->w;
+    const int32_t *slot = j->slot;
+    int shift = bit_of(j->o->granule);
+    double lambda = j->o->lambda, less = 1 - j->o->tau, cost = 0;
+    bit_sums bits = {{{0}}};
+    for (int64_t i = begin; i < end; ++i) {
+        int32_t p = slot[i];
+        for (int64_t k = first_pair(w, i); k < w->row_ptr[i + 1]; ++k) {
+            int32_t q = slot[w->col[k]];
+            double value = (double)w->val[k], far = abs((p >> shift) - (q >> shift));
+            double twice = far - lambda + fabs(far - lambda); /* what is beyond lambda */
+            bits.weight[k & 1][bit_of(p ^ q)] += value;
+            cost += value * (far - less / 2 * twice);
+        }
+    }
+    add_bits(j, &bits, cost, s);
+}
+
+static void sum_places(const judge *j, int64_t begin, int64_t end, pair_sums *s)
+{
+    const icd_csr *w = j->problem->w;
+    for (int64_t i = begin; i < end; ++i)
+        for (int64_t k = first_pair(w, i); k < w->row_ptr[i + 1]; ++k) {
+            if (k + AHEAD < w->nnz) __builtin_prefetch(&j->at[w->col[k + AHEAD]]);
+            add_pair(j, j->at[i], j->at[w->col[k]], (double)w->val[k], s);
+        }
+}
+
+/* In four sums, so that an addition need not wait for the one before. */
+static double row_sum(const float *val, int64_t count)
+{
+    double sum[4] = {0};
+    int64_t k = 0;
+    for (; k + 4 <= count; k += 4)
+        for (int i = 0; i < 4; ++i) sum[i] += (double)val[k + i];
+    for (; k < count; ++k) sum[0] += (double)val[k];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 static void sum_chunk(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
 {
     judge *j = arg;
     const icd_csr *w = j->problem->w;
-    pair_sums s = {0};
+    int32_t g = j->o->granule;
     int64_t begin, end;
     (void)worker;
     icd_i_chunk_range(j->n, chunk, chunks, &begin, &end);
     if (icd_i_cancelled(j->ctx)) return;
-    for (int64_t i = begin; i < end; ++i) {
-        place p = j->at[i];
-        for (int64_t k = w->row_ptr[i]; k < w->row_ptr[i + 1]; ++k) {
-            if (k + AHEAD < w->nnz) __builtin_prefetch(&j->at[w->col[k + AHEAD]]);
-            j->degree[i] += (double)w->val[k];
-            if (w->col[k] > i) add_pair(j, p, j->at[w->col[k]], (double)w->val[k], &s);
-        }
-    }
-    j->sum[chunk] = s;
+    for (int64_t i = begin; i < end; ++i)
+        j->degree[i] = row_sum(w->val + w->row_ptr[i], w->row_ptr[i + 1] - w->row_ptr[i]);
+    if ((g & (g - 1)) == 0 && j->o->k_blocks == 0)
+        sum_bits(j, begin, end, &j->sum[chunk]);
+    else
+        sum_places(j, begin, end, &j->sum[chunk]);
 }
 
 static pair_sums sum_pairs(judge *j)
@@ -182,13 +268,16 @@ static icd_status judge_init(icd_ctx *ctx, judge *j, const int32_t *old_of_new)
     icd_status status;
     int32_t *block_of_slot = NULL, g = j->o->granule, quarter = g > 4 ? g / 4 : 1;
     ICD_TRY(ICD_ALLOC(ctx, j->n, &j->at));
+    ICD_TRY(ICD_ALLOC(ctx, j->n, &j->slot));
     ICD_TRY(ICD_ALLOC(ctx, j->n, &j->degree));
     ICD_TRY(ICD_ALLOC(ctx, j->n, &block_of_slot));
     j->blocks = icd_i_quality_blocks(j->o, j->n, block_of_slot);
     ICD_TRY(ICD_ALLOC(ctx, j->blocks, &j->block_degree));
-    for (int32_t slot = 0; slot < j->n; ++slot)
+    for (int32_t slot = 0; slot < j->n; ++slot) {
+        j->slot[old_of_new[slot]] = slot;
         j->at[old_of_new[slot]] =
             (place){slot, slot / g, slot / quarter, block_of_slot[slot]};
+    }
 done:
     icd_i_free(ctx, block_of_slot);
     return status;
@@ -197,6 +286,7 @@ done:
 static void judge_release(icd_ctx *ctx, judge *j)
 {
     icd_i_free(ctx, j->at);
+    icd_i_free(ctx, j->slot);
     icd_i_free(ctx, j->degree);
     icd_i_free(ctx, j->block_degree);
 }

@@ -57,7 +57,7 @@ static icd_status forest_alloc(icd_ctx *ctx, int64_t n, int64_t nnz, int64_t par
 {
     icd_status status;
     ICD_TRY(ICD_ALLOC(ctx, n + parts + 1, &f->ptr));
-    ICD_TRY(ICD_ALLOC(ctx, nnz, &f->edge));
+    ICD_TRY(ICD_ALLOC_UNSET(ctx, nnz, &f->edge));
     ICD_TRY(ICD_ALLOC(ctx, parts, &f->base));
     ICD_TRY(ICD_ALLOC(ctx, n, &f->order));
     ICD_TRY(ICD_ALLOC(ctx, n, &f->size));
@@ -81,6 +81,7 @@ typedef struct filling {
     int32_t *place_of;
 } filling;
 
+/* Every edge is written; the next one takes its place unless it belongs there. */
 static void fill_part(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
 {
     const filling *from = arg;
@@ -99,7 +100,8 @@ static void fill_part(void *arg, int64_t chunk, int64_t chunks, int32_t worker)
         f->size[begin + i] = g->size[v];
         for (int64_t k = g->ptr[v]; k < g->ptr[v + 1]; ++k) {
             int32_t to = from->place_of[g->edge[k].to] - begin;
-            if (to >= 0 && to < n) edge[count++] = (icd_edge){to, g->edge[k].w};
+            edge[count] = (icd_edge){to, g->edge[k].w};
+            count += (uint32_t)to < (uint32_t)n;
         }
         ptr[i + 1] = count;
     }
@@ -139,23 +141,26 @@ static int32_t middle(const part *p)
     return p->first + (p->last - p->first) / 2;
 }
 
-/* The two halves keep the order of their nodes. */
+/* The two halves keep the order of their nodes: the k-th of the left half is numbered k,
+ * that of the right one ~k. */
 static void number_halves(splitter *s, int32_t p, const uint8_t *side, int32_t *local)
 {
     const part *range = &s->now.part[p];
     part *child = &s->next.part[s->child[p]];
     int32_t next[2] = {0, 0};
-    for (int32_t i = 0; i < range->end - range->begin; ++i) local[i] = next[side[i]]++;
+    for (int32_t i = 0; i < range->end - range->begin; ++i)
+        local[i] = next[side[i]]++ ^ -side[i];
     child[0].begin = range->begin;
     child[0].end = child[1].begin = range->begin + next[0];
     child[1].end = range->end;
 }
 
-/* Every edge is written; the next one takes its place unless it belongs there. There is
- * room, for the halves had no fewer edges before than they have now. */
+/* As above; there is room, for the halves had no fewer edges before than they have now.
+ */
 static void write_half(splitter *s, int32_t p, int half, const uint8_t *side,
                        const int32_t *local)
 {
+    int32_t flip = -half; /* turns the numbers of this half into k, the others into ~k */
     icd_wgraph g = part_graph(&s->now, p);
     int32_t child = s->child[p] + half, from = s->now.part[p].begin;
     forest *f = &s->next;
@@ -169,8 +174,9 @@ static void write_half(splitter *s, int32_t p, int half, const uint8_t *side,
         f->order[place] = s->now.order[from + i];
         f->size[place++] = g.size[i];
         for (int64_t k = g.ptr[i]; k < g.ptr[i + 1]; ++k) {
-            edge[count] = (icd_edge){local[g.edge[k].to], g.edge[k].w};
-            count += side[g.edge[k].to] == half;
+            int32_t to = local[g.edge[k].to] ^ flip;
+            edge[count] = (icd_edge){to, g.edge[k].w};
+            count += to >= 0;
         }
         *ptr++ = count;
     }
@@ -272,7 +278,7 @@ static icd_status make_lanes(splitter *s)
     free_lanes(s);
     for (; s->lanes < wanted; ++s->lanes) {
         icd_work *lane = &s->lane[s->lanes];
-        ICD_TRY(ICD_ALLOC(s->ctx, (int64_t)most, &lane->base));
+        ICD_TRY(ICD_ALLOC_UNSET(s->ctx, (int64_t)most, &lane->base));
         lane->size = most;
     }
 done:

@@ -43,7 +43,7 @@ static icd_status graph_alloc(icd_ctx *ctx, int64_t n, int64_t nnz, icd_wgraph *
     icd_status status;
     memset(g, 0, sizeof *g);
     ICD_TRY(ICD_ALLOC(ctx, n + 1, &g->ptr));
-    ICD_TRY(ICD_ALLOC(ctx, nnz, &g->edge));
+    ICD_TRY(ICD_ALLOC_UNSET(ctx, nnz, &g->edge));
     ICD_TRY(ICD_ALLOC(ctx, n, &g->size));
     g->n = (int32_t)n;
     for (int64_t v = 0; v < n; ++v) g->size[v] = 1;
@@ -105,7 +105,7 @@ static icd_status build_contracted(icd_ctx *ctx, const icd_csr *w, const int32_t
     icd_wgraph plain = {0}, small = {0};
     icd_work work = {.size = icd_i_wgraph_bytes(w->n, w->nnz)};
     ICD_TRY(build_plain(ctx, w, &plain));
-    ICD_TRY(ICD_ALLOC(ctx, (int64_t)work.size, &work.base));
+    ICD_TRY(ICD_ALLOC_UNSET(ctx, (int64_t)work.size, &work.base));
     if (!icd_i_wgraph_contract(&plain, node_of, nodes, &work, &small)) {
         status = icd_i_fail(ctx, ICD_EINTERNAL, "contraction", NULL,
                             "the workspace was counted too small");
@@ -149,17 +149,20 @@ static void list_members(const icd_wgraph *g, const int32_t *map, int32_t groups
 }
 
 /* Where the edge to a group stands in the row in work: at[d] - base, if that is not
- * negative. `base` rises from row to row, so that at[] need not be cleared. */
+ * negative. `base` rises from row to row, so that at[] need not be cleared; it begins
+ * above the numbers of groups, for at[] also serves as a list of them. */
 typedef struct places {
     int32_t *at;     /* group -> */
-    int32_t *weight; /* place -> of the edges found so far; 0 between rows */
+    int32_t *weight; /* place, or group -> of the edges found so far; 0 between rows */
     int32_t base, groups;
 } places;
+
+enum { SCAN = 2 }; /* groups that are looked at in the time of one edge */
 
 /* @param memory [in] 2 groups int32 */
 static void places_init(places *p, int32_t *memory, int32_t groups)
 {
-    *p = (places){memory, memory + groups, 1, groups};
+    *p = (places){memory, memory + groups, groups, groups};
     memset(memory, 0, 2 * (size_t)groups * sizeof *memory);
 }
 
@@ -179,17 +182,38 @@ static void write_weights(places *p, icd_edge *row, int32_t length)
     }
 }
 
+/* A row with many edges for the number of groups: all groups are looked at afterwards,
+ * and those that got weight are listed. */
+static int32_t contract_dense(const icd_wgraph *g, const int32_t *map,
+                              const int32_t *member, int32_t count, places *p,
+                              icd_edge *row)
+{
+    int32_t *list = p->at, *weight = p->weight, length = 0;
+    for (int32_t m = 0; m < count; ++m) {
+        const icd_edge *end = g->edge + g->ptr[member[m] + 1];
+        for (const icd_edge *e = g->edge + g->ptr[member[m]]; e < end; ++e)
+            weight[map[e->to]] += e->w;
+    }
+    weight[map[member[0]]] = 0;
+    for (int32_t d = 0; d < p->groups; ++d) {
+        list[length] = d;
+        length += weight[d] != 0;
+    }
+    for (int32_t i = 0; i < length; ++i) {
+        row[i] = (icd_edge){list[i], weight[list[i]]};
+        weight[list[i]] = 0;
+    }
+    return length;
+}
+
 /* Loops gather in the last place that a row can have: it is free, for they are edges,
  * too, and need a group. Whether an edge is the first of its kind is hard to guess; hence
  * no branch. */
-static int64_t contract_row(const icd_wgraph *g, const int32_t *map,
-                            const int32_t *member, int32_t count, places *p,
-                            icd_edge *row)
+static int32_t contract_sparse(const icd_wgraph *g, const int32_t *map,
+                               const int32_t *member, int32_t count, int32_t limit,
+                               places *p, icd_edge *row)
 {
-    int32_t length = 0;
-    int64_t limit = row_limit(g, member, count);
-    int32_t loops = (int32_t)(limit < p->groups ? limit : p->groups) - 1;
-    if (limit == 0) return 0;
+    int32_t length = 0, loops = (limit < p->groups ? limit : p->groups) - 1;
     if (p->base > INT32_MAX - p->groups) places_init(p, p->at, p->groups);
     int32_t *at = p->at, *weight = p->weight, base = p->base;
     at[map[member[0]]] = base + loops;
@@ -209,6 +233,16 @@ static int64_t contract_row(const icd_wgraph *g, const int32_t *map,
     write_weights(p, row, length);
     p->base += length > loops ? length : loops + 1;
     return length;
+}
+
+static int32_t contract_row(const icd_wgraph *g, const int32_t *map,
+                            const int32_t *member, int32_t count, places *p,
+                            icd_edge *row)
+{
+    int64_t limit = row_limit(g, member, count);
+    if (limit == 0) return 0;
+    if (limit * SCAN >= p->groups) return contract_dense(g, map, member, count, p, row);
+    return contract_sparse(g, map, member, count, (int32_t)limit, p, row);
 }
 
 bool icd_i_wgraph_contract(const icd_wgraph *g, const int32_t *map, int32_t groups,
@@ -313,11 +347,11 @@ icd_status icd_i_wgraph_contract_new(icd_ctx *ctx, const icd_wgraph *g,
     ICD_TRY(ICD_ALLOC(ctx, groups + (int64_t)1, &first));
     ICD_TRY(ICD_ALLOC(ctx, g->n, &member));
     ICD_TRY(ICD_ALLOC(ctx, groups, &begin));
-    ICD_TRY(ICD_ALLOC(ctx, (int64_t)groups * 2 * icd_ctx_threads(ctx), &at));
+    ICD_TRY(ICD_ALLOC_UNSET(ctx, (int64_t)groups * 2 * icd_ctx_threads(ctx), &at));
     ICD_TRY(ICD_ALLOC(ctx, icd_ctx_threads(ctx), &c.places));
     for (int32_t i = 0; i < icd_ctx_threads(ctx); ++i)
         places_init(&c.places[i], at + (int64_t)i * 2 * groups, groups);
-    ICD_TRY(ICD_ALLOC(ctx, g->ptr[g->n], &c.wide));
+    ICD_TRY(ICD_ALLOC_UNSET(ctx, g->ptr[g->n], &c.wide));
     ICD_TRY(ICD_ALLOC(ctx, groups + (int64_t)1, &out->ptr));
     ICD_TRY(ICD_ALLOC(ctx, groups, &out->size));
     list_members(g, map, groups, first, member);
@@ -330,7 +364,7 @@ icd_status icd_i_wgraph_contract_new(icd_ctx *ctx, const icd_wgraph *g,
     icd_i_parallel(ctx, chunks_of(groups), make_rows, &c);
     ICD_TRY(icd_i_check_cancel(ctx));
     for (int32_t k = 0; k < groups; ++k) out->ptr[k + 1] += out->ptr[k];
-    ICD_TRY(ICD_ALLOC(ctx, out->ptr[groups], &out->edge));
+    ICD_TRY(ICD_ALLOC_UNSET(ctx, out->ptr[groups], &out->edge));
     c.edge = out->edge;
     icd_i_parallel(ctx, chunks_of(groups), copy_rows, &c);
 done:

@@ -37,6 +37,10 @@ static void blocks_are_zeroed_and_aligned(void **state)
         assert_true(all_zero(p, (size_t)n * sizeof *p));
         memset(p, 0xff, (size_t)n * sizeof *p);
         icd_i_free(ctx, p);
+        assert_ok(ctx, ICD_ALLOC_UNSET(ctx, n, &p));
+        assert_int_equal((uintptr_t)p % 64, 0);
+        memset(p, 0xff, (size_t)n * sizeof *p);
+        icd_i_free(ctx, p);
     }
     icd_i_free(ctx, NULL);
     icd_mem_free(ctx, NULL);

@@ -142,6 +142,37 @@ static void test_tight(void **state)
     icd_ctx_free(ctx);
 }
 
+/* Graphs of many entries get a bound in a hurry: lower, but not by much, and from equal
+ * weights what all of them have. */
+static void test_in_a_hurry(void **state)
+{
+    enum { N = 400 };
+    icd_ctx *ctx = ctx_of_threads(1);
+    icd_rng rng;
+    int32_t order[N];
+    (void)state;
+    icd_i_rng_init(&rng, 5, 1);
+    for (int32_t i = 0; i < N; ++i) order[i] = i;
+    for (int c = 0; c < 4; ++c) {
+        icd_csr *w = random_graph(ctx, N, 0.6 + 0.1 * c, c % 2, &rng);
+        icd_problem problem = {.w = w};
+        icd_solver_opts opts = solver_defaults();
+        double bound[3];
+        opts.granule = 16;
+        assert_true(w->nnz > 1 << 16);
+        for (int32_t effort = ICD_EFFORT_LOW; effort <= ICD_EFFORT_DEFAULT; ++effort) {
+            opts.effort = effort;
+            bound[effort] = score_of(ctx, &problem, order, N, &opts).cut_bound;
+        }
+        opts.bound = ICD_BOUND_DEGREE;
+        bound[2] = score_of(ctx, &problem, order, N, &opts).cut_bound;
+        assert_true(bound[0] <= bound[1] + 1e-9 && bound[1] <= bound[2] + 1e-9);
+        assert_true(bound[0] > 0.9 * bound[2] && bound[2] > 0.5);
+        icd_csr_free(ctx, w);
+    }
+    icd_ctx_free(ctx);
+}
+
 typedef struct trial {
     icd_problem problem;
     icd_solver_opts opts;
@@ -179,6 +210,7 @@ int main(void)
         cmocka_unit_test(test_never_above_the_optimum),
         cmocka_unit_test(test_never_above_a_method),
         cmocka_unit_test(test_tight),
+        cmocka_unit_test(test_in_a_hurry),
         cmocka_unit_test(test_allocation_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
